@@ -1,0 +1,136 @@
+"""What a link and a medium are.
+
+A :class:`Link` answers questions about one direction of a cell's radio: how fast can this UE be
+served, with which share of the band, at which time. A :class:`Medium` owns the airtime: it is a small event
+machine that is offered bits, tells when something happens next, and hands out finished transfers.
+When a transfer ends may depend on others that start and stop beside it, so an end is known
+only when it has come. Neither knows of tensors or messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from syft_fl.keys import Key
+from syft_fl.radio.cell import Cell
+from syft_fl.schema import Registry
+
+__all__ = ["ACCESS", "LINKS", "Access", "Link", "LinkModel", "Medium", "Ticket", "Transfer"]
+
+LINKS = Registry("link", "link")
+"""Link models by kind; ``LINKS(MyLink)`` adds one."""
+
+ACCESS = Registry("access scheme", "open")
+"""Access schemes by kind (``tdma``, ``ofdma``, …)."""
+
+Ticket = int
+"""Number of an offer; the transfer that answers it has the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Bits that went (or were lost) over the air.
+
+    Attributes:
+        ticket: the offer that this answers.
+        ues: UEs at the other end from the base station; several for a multicast.
+        bits: bits sent, every try counted once.
+        offered_s: when the medium got them [s].
+        start_s: when the first bit went on the air [s].
+        end_s: when the last bit was received, latency included [s].
+        airtime_s: how long the sender was on the air [s], every try included.
+        attempts: tries, 1 where nothing was sent again.
+        energy_j: transmit power times airtime [J].
+        lost: those of ``ues`` that did not get it. A value, not an error.
+    """
+
+    ticket: Ticket
+    ues: tuple[str, ...]
+    bits: int
+    offered_s: float
+    start_s: float
+    end_s: float
+    airtime_s: float
+    attempts: int
+    energy_j: float
+    lost: tuple[str, ...] = ()
+
+
+class Link(Protocol):
+    """One direction of the radio between base station and UEs; a function of key, UE and time only."""
+
+    power_w: float
+    """Transmit power [W] of whoever sends."""
+    latency_s: float
+    """Time [s] from the last bit on the air to its arrival (propagation, processing)."""
+
+    def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        """Rate [bit/s] for a UE that has ``share`` (0 … 1] of the band, all its power in it.
+
+        Args:
+            block: the caller's fading block (a round); used where fading is drawn per block.
+            time_s: simulated time; used where fading is a function of time.
+        """
+        ...
+
+    def steady_until_s(self, *, time_s: float) -> float:
+        """First time [s] after ``time_s`` at which rates may change; infinity where never within a block."""
+        ...
+
+
+@runtime_checkable
+class LinkModel(Protocol):
+    """The settings of a link: a frozen dataclass with a ``kind``."""
+
+    kind: ClassVar[str]
+
+    def link(self, cell: Cell, key: Key, direction: str) -> Link:
+        """The link of a cell in one direction (``"uplink"`` or ``"downlink"``).
+
+        Where a UE is and how it is shadowed is drawn from ``key`` (the same both ways), its fading from
+        ``key / direction``.
+        """
+        ...
+
+
+class Medium(Protocol):
+    """An event machine that owns the airtime of one direction. Its state is plain data."""
+
+    def offer(self, ues: Sequence[str], bits: int, *, now_s: float, block: int = 0) -> Ticket:
+        """Hand over bits for one UE, or for several at once (multicast, at the slowest one's rate).
+
+        ``now_s`` may lie before what the medium has already simulated: the bits then queue.
+
+        Raises:
+            TransportError: no UE, no bits, or a rate that never carries them (0 bit/s for good).
+        """
+        ...
+
+    def next_event_s(self) -> float:
+        """When something happens next [s]; infinity where nothing is on its way."""
+        ...
+
+    def advance(self, to_s: float) -> list[Transfer]:
+        """Go on to a time; the transfers that ended up to it, in order of their end."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Plain data (numbers, strings, lists) for a checkpoint."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        ...
+
+
+@runtime_checkable
+class Access(Protocol):
+    """The settings of an access scheme: a frozen dataclass with a ``kind``."""
+
+    kind: ClassVar[str]
+
+    def open(self, link: Link, *, users: int) -> Medium:
+        """A medium over a link, for about ``users`` simultaneous UEs (what a static split divides by)."""
+        ...

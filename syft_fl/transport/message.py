@@ -1,0 +1,74 @@
+"""What passes the one seam: a message goes in, a delivery comes out.
+
+A message has a class. Only the floating-point *parameters* of a ``model`` message meet the lossy codec (and
+delta and error feedback); buffers, integer tensors, data, targets, losses and control travel
+without loss in their own dtype. Everything is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from syft_fl.vectors import Layout, ModelState
+
+__all__ = ["Content", "Delivery", "Message", "MessageKind", "ModelContent"]
+
+MessageKind = Literal["model", "data", "value", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContent:
+    """A model's value and the layout that both ends know."""
+
+    state: ModelState
+    layout: Layout
+
+
+Content = ModelContent | tuple[Tensor, ...] | Mapping[str, Any]
+"""Of a ``model``; of ``data`` or ``value`` (plain tensors); of ``control`` (small JSON-like facts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that one party sends to another.
+
+    Attributes:
+        kind: message class.
+        sender, receiver: names of the parties; one of them is the base station.
+        stream: what successive messages are versions of (a model's name); deltas refer to the last one
+            that both ends know *within a stream*.
+        content: see :data:`Content`.
+    """
+
+    kind: MessageKind
+    sender: str
+    receiver: str
+    stream: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came out at the other end.
+
+    Attributes:
+        content: decoded from the bytes alone; None where the message was lost.
+        bits: bits on the air: header, scales, padding and CRC included.
+        raw_bits: bits of the content in its own dtype, for comparison.
+        offered_s, start_s, end_s: handed over, first bit on the air, last bit received [s].
+        energy_j: spent on sending it [J].
+        lost: it did not arrive. A value, not an error.
+    """
+
+    content: Content | None
+    bits: int
+    raw_bits: int
+    offered_s: float
+    start_s: float
+    end_s: float
+    energy_j: float
+    lost: bool = False
