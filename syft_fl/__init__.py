@@ -1,1 +1,130 @@
+"""After how many seconds on the air is a federated model how accurate, for this way of compressing and sending it?
 
+Two ways in, one seam::
+
+    import syft_fl as sy
+
+    result = sy.run("experiments/digits.toml")            # a simulation: UEs, BS, radio, clock
+    result.plot("latency_s", "accuracy")
+
+    hook = sy.TorchHook(torch)                            # or PySyft 0.2's vocabulary, by hand
+    ue = sy.VirtualWorker(hook=hook, id="ue1")
+    model = Net().send(ue)
+
+Names are imported when they are first used, so ``syft-fl --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syft_fl import codecs, data, learn, plots, radio
+    from syft_fl.errors import (
+        CannotRequestObjectAttribute,
+        ClockError,
+        CodecError,
+        ConfigError,
+        DataError,
+        FrameError,
+        ObjectNotFoundError,
+        RunError,
+        SyftFLError,
+        TensorsNotCollocatedException,
+        TransportError,
+        WorkerError,
+    )
+    from syft_fl.experiment import Comparison, Experiment, Result, Variant, compare, load, parse, run
+    from syft_fl.federation import Population, Scenario, Stop
+    from syft_fl.keys import Key
+    from syft_fl.schema import schema
+    from syft_fl.transport import Downlink, Transport, Uplink
+    from syft_fl.workers import PointerTensor, TorchHook, VirtualWorker
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "syft_fl.errors": (
+        "CannotRequestObjectAttribute",
+        "ClockError",
+        "CodecError",
+        "ConfigError",
+        "DataError",
+        "FrameError",
+        "ObjectNotFoundError",
+        "RunError",
+        "SyftFLError",
+        "TensorsNotCollocatedException",
+        "TransportError",
+        "WorkerError",
+    ),
+    "syft_fl.keys": ("Key",),
+    "syft_fl.schema": ("schema",),
+    "syft_fl.transport": ("Downlink", "Transport", "Uplink"),
+    "syft_fl.workers": ("PointerTensor", "TorchHook", "VirtualWorker"),
+    "syft_fl.federation": ("Population", "Scenario", "Stop"),
+    "syft_fl.experiment": (
+        "Comparison",
+        "Experiment",
+        "Result",
+        "Variant",
+        "compare",
+        "load",
+        "parse",
+        "run",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_SUBPACKAGES = ("codecs", "data", "learn", "plots", "radio")
+
+__all__ = [
+    "CannotRequestObjectAttribute",
+    "ClockError",
+    "CodecError",
+    "Comparison",
+    "ConfigError",
+    "DataError",
+    "Downlink",
+    "Experiment",
+    "FrameError",
+    "Key",
+    "ObjectNotFoundError",
+    "PointerTensor",
+    "Population",
+    "Result",
+    "RunError",
+    "Scenario",
+    "Stop",
+    "SyftFLError",
+    "TensorsNotCollocatedException",
+    "TorchHook",
+    "Transport",
+    "TransportError",
+    "Uplink",
+    "Variant",
+    "VirtualWorker",
+    "WorkerError",
+    "codecs",
+    "compare",
+    "data",
+    "learn",
+    "load",
+    "parse",
+    "plots",
+    "radio",
+    "run",
+    "schema",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return import_module(f"syft_fl.{name}")
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
+    raise AttributeError(f"module 'syft_fl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -156,11 +156,9 @@ class Registry:
             if not isinstance(kind, str):
                 raise ConfigError(f"a {self.noun} needs its kind; valid: {', '.join(self.kinds())}")
             cls = self[kind]
-            if hasattr(cls, "__pydantic_validator__"):
-                return pydantic.TypeAdapter(cls).validate_python(_tuples(fields))
             try:
                 return cls(**fields)
-            except TypeError as error:
+            except TypeError as error:  # of a user's own class; ours raise ConfigError
                 raise ConfigError(f"{kind}: {error}") from None
         absent = [m for m in self._methods if not hasattr(value, m)]
         if absent or isinstance(value, type):

@@ -29,14 +29,14 @@ class Payload:
     """Encoded bytes and the exact number of bits in them that mean something.
 
     Raises:
-        CodecError: not ``8 * (len(body) - 1) < bits <= 8 * len(body)``.
+        CodecError: not ``8 * (len(body) - 1) < bits <= 8 * len(body)``, or bits below 0.
     """
 
     body: bytes
     bits: int
 
     def __post_init__(self) -> None:
-        if not 8 * (len(self.body) - 1) < self.bits <= 8 * len(self.body):
+        if self.bits < 0 or not 8 * (len(self.body) - 1) < self.bits <= 8 * len(self.body):
             raise CodecError(
                 f"payload of {len(self.body)} bytes can't hold exactly {self.bits} bits; "
                 "bits counts every bit used, the last byte's included"

@@ -1,0 +1,21 @@
+"""Experiments: TOML to scenario, runs and comparisons, their folders, results and statistics."""
+
+from syft_fl.experiment.config import Experiment, Variant, load, parse
+from syft_fl.experiment.folder import RunFolder
+from syft_fl.experiment.preview import preview
+from syft_fl.experiment.result import Comparison, Result
+from syft_fl.experiment.runs import Progress, compare, run
+
+__all__ = [
+    "Comparison",
+    "Experiment",
+    "Progress",
+    "Result",
+    "RunFolder",
+    "Variant",
+    "compare",
+    "load",
+    "parse",
+    "preview",
+    "run",
+]

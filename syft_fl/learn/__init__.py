@@ -1,0 +1,69 @@
+"""Local training, how its results are combined, and how samples are spread over UEs."""
+
+from syft_fl.learn.aggregation import AGGREGATORS, Aggregator, FedAvg, Pairwise
+from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
+from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
+from syft_fl.learn.evaluation import Evaluation, evaluate
+from syft_fl.learn.generators import global_generators
+from syft_fl.learn.models import (
+    MLP,
+    MODELS,
+    CifarCNN,
+    DocumentCNN,
+    LeNet5,
+    ModelFactory,
+    ResNet18,
+    Softmax,
+    build_seeded,
+)
+from syft_fl.learn.own import OwnModel, own_model
+from syft_fl.learn.partition import IID, PARTITIONS, Dirichlet, Partition, Quantity, Shards
+from syft_fl.learn.schedule import SCHEDULES, Constant, Cosine, Exponential, Schedule, Step
+from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
+
+__all__ = [
+    "AGGREGATORS",
+    "COMPUTES",
+    "IID",
+    "MLP",
+    "MODELS",
+    "PARTITIONS",
+    "SCHEDULES",
+    "Aggregator",
+    "Balance",
+    "CifarCNN",
+    "Compute",
+    "Constant",
+    "Cosine",
+    "Cycles",
+    "Dirichlet",
+    "DocumentCNN",
+    "Engine",
+    "Evaluation",
+    "Exponential",
+    "FedAvg",
+    "Job",
+    "LabelledSamples",
+    "LeNet5",
+    "LoopEngine",
+    "ModelFactory",
+    "Outcome",
+    "OwnModel",
+    "Pairwise",
+    "Partition",
+    "PerSample",
+    "Quantity",
+    "ResNet18",
+    "Schedule",
+    "Shards",
+    "Softmax",
+    "Step",
+    "Training",
+    "TrainingReport",
+    "build_seeded",
+    "evaluate",
+    "global_generators",
+    "intra_op_threads",
+    "own_model",
+    "train",
+]

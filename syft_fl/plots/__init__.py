@@ -1,0 +1,20 @@
+"""Figures: functions of results that return a matplotlib figure; they read tables and never the simulator."""
+
+from syft_fl.plots.bars import time_to_target
+from syft_fl.plots.curves import accuracy_against
+from syft_fl.plots.gallery import draw_all
+from syft_fl.plots.save import save
+from syft_fl.plots.style import DOUBLE_IN, SINGLE_IN, Look, looks
+from syft_fl.plots.timeline import timeline
+
+__all__ = [
+    "DOUBLE_IN",
+    "SINGLE_IN",
+    "Look",
+    "accuracy_against",
+    "draw_all",
+    "looks",
+    "save",
+    "time_to_target",
+    "timeline",
+]

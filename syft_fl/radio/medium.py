@@ -40,7 +40,7 @@ class Transfer:
         offered_s: when the medium got them [s].
         start_s: when the first bit went on the air [s].
         end_s: when the last bit was received, latency included [s].
-        airtime_s: how long the sender was on the air [s], every try included.
+        airtime_s: how long the sender was on the air [s], every try included, waiting at 0 bit/s not.
         attempts: tries, 1 where nothing was sent again.
         energy_j: transmit power times airtime [J].
         lost: those of ``ues`` that did not get it. A value, not an error.
@@ -61,13 +61,23 @@ class Transfer:
 class Link(Protocol):
     """One direction of the radio between base station and UEs; a function of key, UE and time only."""
 
-    power_w: float
-    """Transmit power [W] of whoever sends."""
-    latency_s: float
-    """Time [s] from the last bit on the air to its arrival (propagation, processing)."""
+    @property
+    def latency_s(self) -> float:
+        """Time [s] from the last bit on the air to its arrival (propagation, processing).
+
+        It delays the arrival and does not occupy the medium.
+        """
+        ...
+
+    def transmit_power_w(self, *, share: float) -> float:
+        """Power [W] that the sender puts into ``share`` (0 … 1] of the band.
+
+        A UE (uplink) puts all its power into its share; the base station (downlink) splits its power as the band.
+        """
+        ...
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
-        """Rate [bit/s] for a UE that has ``share`` (0 … 1] of the band, all its power in it.
+        """Rate [bit/s] for a UE that has ``share`` (0 … 1] of the band, with :meth:`transmit_power_w` in it.
 
         Args:
             block: the caller's fading block (a round); used where fading is drawn per block.
@@ -101,7 +111,9 @@ class Medium(Protocol):
     def offer(self, ues: Sequence[str], bits: int, *, now_s: float, block: int = 0) -> Ticket:
         """Hand over bits for one UE, or for several at once (multicast, at the slowest one's rate).
 
-        ``now_s`` may lie before what the medium has already simulated: the bits then queue.
+        ``now_s`` may lie before what the medium has already simulated: the bits then queue as if offered now.
+        It may lie after it: they then wait for that time, and what is offered for an earlier time goes first.
+        ``block`` stays with the offer, whenever it goes on the air.
 
         Raises:
             TransportError: no UE, no bits, or a rate that never carries them (0 bit/s for good).
@@ -113,7 +125,7 @@ class Medium(Protocol):
         ...
 
     def advance(self, to_s: float) -> list[Transfer]:
-        """Go on to a time; the transfers that ended up to it, in order of their end."""
+        """Go on to a time; the transfers that ended up to and at it, in order of their end."""
         ...
 
     def state(self) -> Mapping[str, Any]:

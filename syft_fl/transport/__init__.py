@@ -1,0 +1,31 @@
+"""The one seam that every send and get passes: layers, frames, link memory, ledger, media."""
+
+from syft_fl.transport.direction import Direction, Downlink, Uplink
+from syft_fl.transport.frame import OVERHEAD_BYTES, Frame
+from syft_fl.transport.layers import LinkMemory, Pipeline
+from syft_fl.transport.ledger import Entry, Ledger
+from syft_fl.transport.message import Content, Delivery, Message, MessageKind, ModelContent
+from syft_fl.transport.outgoing import Arrival, Outgoing
+from syft_fl.transport.references import References
+from syft_fl.transport.transport import Transport
+
+__all__ = [
+    "OVERHEAD_BYTES",
+    "Arrival",
+    "Content",
+    "Delivery",
+    "Direction",
+    "Downlink",
+    "Entry",
+    "Frame",
+    "Ledger",
+    "LinkMemory",
+    "Message",
+    "MessageKind",
+    "ModelContent",
+    "Outgoing",
+    "Pipeline",
+    "References",
+    "Transport",
+    "Uplink",
+]

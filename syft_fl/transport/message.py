@@ -38,17 +38,22 @@ class Message:
 
     Attributes:
         kind: message class.
-        sender, receiver: names of the parties; one of them is the base station.
+        sender: who sends it.
+        receiver: who shall get it; several names for a multicast from the base station.
         stream: what successive messages are versions of (a model's name); deltas refer to the last one
             that both ends know *within a stream*.
         content: see :data:`Content`.
+        round: federated round; also the fading block where fading is drawn per round.
+        samples: what the sender weighs in the aggregate; travels in the header.
     """
 
     kind: MessageKind
     sender: str
-    receiver: str
+    receiver: str | tuple[str, ...]
     stream: str
     content: Content
+    round: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+# On a fresh machine: `make demo` shows what this is, `make test` shows that it works.
+# A CPU-only torch is enough. On Linux, pip takes the CUDA build unless told otherwise:
+#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGING := setup.py pyproject.toml constraints.txt
+
+.PHONY: help demo test check check-all bench lint types imports clean
+
+help:
+	@echo "make demo       install, compare transmission methods on digits, write the figure"
+	@echo "make test       the tests"
+	@echo "make check      lint, types, import contract, tests"
+	@echo "make check-all  the same with the long tests"
+	@echo "make bench      ratios of speed, each measured in one run"
+
+$(VENV)/installed: $(PACKAGING)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syft_fl needs Python 3.11 or newer; make PYTHON=python3.11 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt $(PIP_FLAGS) --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt $(PIP_FLAGS) --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python experiments/digits.py
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+imports: $(VENV)/installed-test
+	$(BIN)/lint-imports
+
+check: lint types imports test
+
+check-all: lint types imports
+	$(BIN)/python -m pytest -q -m "long or not long"
+
+bench: $(VENV)/installed-test
+	$(BIN)/python tests/bench/bench_codecs.py
+	$(BIN)/python tests/bench/bench_pointers.py
+	$(BIN)/python tests/bench/bench_round.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info results

@@ -1,0 +1,216 @@
+"""The command line: ``syft-fl run | compare | plot | check``.
+
+Only typer is imported to show help; torch comes with the first command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syft_fl.errors import SyftFLError
+
+if TYPE_CHECKING:
+    from syft_fl.experiment import Progress
+    from syft_fl.federation import RoundRecord, Simulation
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="After how many seconds on the air is a federated model how accurate, "
+    "for this way of compressing and sending it?",
+)
+
+Config = Annotated[Path, typer.Argument(help="Experiment file (TOML), or a run's config.json.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="key.path=value, for example uplink.codec.bits=4 or stop.rounds=5."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder for results.", show_default="results/NAME")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again, replacing what the folder holds.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of MNIST and CIFAR-10.", show_default="$SYFT_FL_DATA or ./data"),
+]
+Mismatch = Annotated[
+    bool,
+    typer.Option(
+        "--accept-checksum-mismatch",
+        help="Use a copy of a data set that differs from the published one, with a warning.",
+    ),
+]
+
+
+@app.command()
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Run this variant instead of the base scenario.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the scenario's.")] = None,
+    resume: Resume = False,
+    force: Force = False,
+    data_root: DataRoot = None,
+    accept_checksum_mismatch: Mismatch = False,
+) -> None:
+    """Run one scenario and write its folder."""
+    from syft_fl.experiment import load
+    from syft_fl.experiment import run as run_one
+
+    experiment = load(config, overrides or ())
+    folder = out or Path("results") / experiment.name / (variant or "base")
+    with _Bar() as bar:
+        result = run_one(
+            experiment,
+            variant=variant,
+            seed=seed,
+            out=folder,
+            resume=resume,
+            force=force,
+            data_root=data_root,
+            accept_checksum_mismatch=accept_checksum_mismatch,
+            progress=bar.of(variant or "base", seed if seed is not None else experiment.base.seed),
+        )
+    typer.echo(_budget_line(result.config))
+    typer.echo(str(result))
+    typer.echo(f"written to {folder}")
+
+
+@app.command()
+def compare(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    force: Force = False,
+    data_root: DataRoot = None,
+    accept_checksum_mismatch: Mismatch = False,
+) -> None:
+    """Run all variants of an experiment with all seeds; print the table, draw the figures."""
+    from syft_fl.experiment import compare as compare_all
+    from syft_fl.experiment import load
+    from syft_fl.plots import draw_all
+
+    experiment = load(config, overrides or ())
+    folder = out or Path("results") / experiment.name
+    with _Bar() as bar:
+        comparison = compare_all(
+            experiment,
+            out=folder,
+            resume=resume,
+            force=force,
+            data_root=data_root,
+            accept_checksum_mismatch=accept_checksum_mismatch,
+            progress=bar.of,
+        )
+    typer.echo(_budget_line(comparison.results[0].config))
+    typer.echo(str(comparison))
+    for path in draw_all(comparison, folder / "figures"):
+        typer.echo(f"figure {path}")
+
+
+@app.command()
+def plot(
+    folder: Annotated[Path, typer.Argument(help="Folder of a comparison or of a run.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for figures.", show_default="FOLDER/figures")
+    ] = None,
+) -> None:
+    """Draw the figures again, from a folder's files alone."""
+    from syft_fl.experiment import Comparison, Result
+    from syft_fl.plots import draw_all
+
+    single = (folder / "config.json").exists()
+    found = (
+        Comparison(folder.name, (Result.load(folder, name=folder.name),), None, folder)
+        if single
+        else Comparison.load(folder)
+    )
+    typer.echo(str(found))
+    for path in draw_all(found, out or folder / "figures"):
+        typer.echo(f"figure {path}")
+
+
+@app.command()
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    data_root: DataRoot = None,
+    accept_checksum_mismatch: Mismatch = False,
+) -> None:
+    """Validate an experiment; print the resolved scenario, rho and each variant's airtime. Trains nothing."""
+    from syft_fl.experiment import load, preview
+
+    experiment = load(config, overrides or ())
+    typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
+
+
+class _Bar:
+    """A progress bar on standard error: round, simulated seconds, accuracy."""
+
+    def __enter__(self) -> _Bar:
+        self._bar: Any = None
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if error is KeyboardInterrupt:
+            typer.echo(
+                "interrupted: finished rounds are kept; the same command with --resume goes on", err=True
+            )
+            raise typer.Exit(130)
+
+    def of(self, name: str, seed: int) -> Progress:
+        """The progress callback of one run."""
+        from tqdm import tqdm
+
+        def show(simulation: Simulation, record: RoundRecord) -> None:
+            if self._bar is None or self._bar.desc != f"{name} seed {seed}: ":
+                if self._bar is not None:
+                    self._bar.close()
+                total = simulation.scenario.stop.rounds
+                self._bar = tqdm(total=total, desc=f"{name} seed {seed}", unit="round", file=sys.stderr)
+            row = record.row
+            self._bar.n = row["round"]
+            accuracy = "" if row["accuracy"] is None else f", accuracy {100 * row['accuracy']:.1f} %"
+            self._bar.set_postfix_str(f"{row['latency_s']:.3g} simulated s{accuracy}")
+
+        return show
+
+
+def _budget_line(config: Any) -> str:
+    from syft_fl.federation import Budget
+
+    return str(Budget(**config["balance"]))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The ``syft-fl`` command: an error of ours is one message, never a traceback.
+
+    Args:
+        arguments: of the command line; None: the process's own.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        app(arguments)
+    except SyftFLError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)

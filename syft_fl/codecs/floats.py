@@ -1,0 +1,65 @@
+"""Floating-point numbers as they are: the reference of every comparison."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
+from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.schema import schema
+from syft_fl.vectors import Vector
+
+__all__ = ["Float16", "Float32"]
+
+
+@CODECS
+@schema
+class Float32:
+    """IEEE 754 binary32, little-endian: every entry as it is, 32 bits each."""
+
+    kind: ClassVar[str] = "float32"
+    lossless: ClassVar[bool] = True
+    paper: ClassVar[str] = "IEEE 754-2008"
+    bound: ClassVar[str] = "no error"
+
+    def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
+        body = checked_entries(x, ctx).astype("<f4", copy=False).tobytes()
+        return Payload(body, 32 * x.numel()), ctx.memory
+
+    def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
+        body = checked_body(payload, 32 * ctx.layout.length, self.kind)
+        entries = np.frombuffer(body, "<f4").astype(np.float32)
+        refuse_damaged(entries, "an entry")
+        return torch.from_numpy(entries), ctx.memory
+
+
+@CODECS
+@schema
+class Float16:
+    r"""IEEE 754 binary16, little-endian, rounded to nearest: 16 bits an entry.
+
+    Entries beyond ±65504, its largest finite number, are saturated to that number; entries below
+    :math:`2^{-25}` become 0. Between them the error is at most :math:`2^{-11}|x| + 2^{-25}`.
+    """
+
+    kind: ClassVar[str] = "float16"
+    lossless: ClassVar[bool] = False
+    paper: ClassVar[str] = "IEEE 754-2008"
+    bound: ClassVar[str] = "|error| <= 2**-11 |x| + 2**-25 up to 65504, saturated beyond"
+
+    def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
+        checked_entries(x, ctx)
+        # torch converts halves with vector instructions; numpy does on few machines.
+        largest = torch.finfo(torch.float16).max
+        halves = x.detach().clamp(-largest, largest).to(torch.float16).numpy()
+        return Payload(halves.astype("<f2", copy=False).tobytes(), 16 * x.numel()), ctx.memory
+
+    def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
+        body = checked_body(payload, 16 * ctx.layout.length, self.kind)
+        halves = np.frombuffer(body, "<f2").astype(np.float16)
+        x = torch.from_numpy(halves).to(torch.float32)
+        refuse_damaged(x.numpy(), "an entry")
+        return x, ctx.memory

@@ -1,0 +1,70 @@
+"""Groups of consecutive entries that share a scale, as numpy likes them: rows of a matrix.
+
+A :class:`Span` is a stretch of the vector whose groups all have one width, so it can be viewed as
+[groups, width] and computed with in one call. A whole vector takes a few spans, however many groups it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from syft_fl.vectors import Layout
+
+__all__ = ["Span", "block_spans", "count_groups", "pieces", "slot_spans"]
+
+_PIECE_ENTRIES = 2**18  # float32 temporaries of a megabyte: in cache, and few enough calls
+
+
+class Span(NamedTuple):
+    """Entries ``start`` to ``stop`` in groups ``first``, ``first + 1``, … of ``width`` entries each."""
+
+    start: int
+    stop: int
+    first: int
+    width: int
+
+    def rows(self, entries: NDArray[Any]) -> NDArray[Any]:
+        """The span's part of [entries], as [groups, width]; a view."""
+        return entries[self.start : self.stop].reshape(-1, self.width)
+
+    def column(self, scales: NDArray[Any]) -> NDArray[Any]:
+        """The span's part of [groups], as [groups, 1]; a view."""
+        return scales[self.first : self.first + (self.stop - self.start) // self.width, None]
+
+
+def slot_spans(layout: Layout) -> list[Span]:
+    """One group for each tensor that has an entry."""
+    slots = [slot for slot in layout.slots if slot.length]
+    return [Span(slot.start, slot.stop, group, slot.length) for group, slot in enumerate(slots)]
+
+
+def block_spans(length: int, block: int) -> list[Span]:
+    """Groups of ``block`` entries, across tensors; the last may be shorter."""
+    groups = length // block
+    whole = Span(0, groups * block, 0, block)
+    rest = Span(whole.stop, length, groups, length - whole.stop)
+    return [span for span in (whole, rest) if span.start < span.stop]
+
+
+def count_groups(spans: list[Span]) -> int:
+    """Groups in all spans."""
+    return sum((span.stop - span.start) // span.width for span in spans)
+
+
+def pieces(spans: list[Span]) -> Iterator[Span]:
+    """The same entries in spans that fit in a cache: several groups, or a part of one."""
+    for start, stop, first, width in spans:
+        if width > _PIECE_ENTRIES:
+            for group, begin in enumerate(range(start, stop, width), first):
+                end = begin + width
+                for at in range(begin, end, _PIECE_ENTRIES):
+                    until = min(at + _PIECE_ENTRIES, end)
+                    yield Span(at, until, group, until - at)
+        else:
+            groups = _PIECE_ENTRIES // width
+            for at in range(start, stop, groups * width):
+                until = min(at + groups * width, stop)
+                yield Span(at, until, first + (at - start) // width, width)

@@ -1,0 +1,158 @@
+"""The uniform quantiser: equally spaced levels between the smallest and the largest entry of a group."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
+from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.codecs.groups import Span, block_spans, count_groups, pieces, slot_spans
+from syft_fl.codecs.packing import pack, symbol_dtype, unpack
+from syft_fl.codecs.rounding import Dither
+from syft_fl.errors import CodecError
+from syft_fl.schema import require, schema
+from syft_fl.vectors import Layout, Vector
+
+__all__ = ["Uniform"]
+
+_NEAR_THE_END = 2.0**125  # beyond it, sums and differences of float32 numbers may overflow
+
+
+@CODECS
+@schema
+class Uniform:
+    r"""``bits`` bits an entry, on an affine grid of :math:`2^b` levels; the ends of every grid are sent too.
+
+    .. math:: \hat x = \ell + k\,\Delta, \quad \Delta = (u - \ell)/(2^b - 1), \quad k \in \{0, …, 2^b - 1\}
+
+    with :math:`\ell, u` the smallest and the largest entry of the group. Rounding to the nearest level is off by at
+    most :math:`\Delta/2`. Stochastic rounding (Suresh et al. 2017, "stochastic k-level quantisation") takes the
+    level below or above so that the mean is :math:`x`; it is off by less than :math:`\Delta`, with variance
+    :math:`\Delta^2 p(1-p) \le \Delta^2/4`, :math:`p` the fraction of a step. To either comes the rounding of float32
+    arithmetic, below :math:`2^{-20}` of the larger end; to the mean also what :class:`~syft_fl.codecs.rounding.Dither`
+    says. A group of equal entries arrives as it is.
+
+    Attributes:
+        bits: per entry, 1 … 16.
+        rounding: ``"nearest"``, or ``"stochastic"`` for an unbiased codec.
+        block: entries in a group; None: one group per tensor. Each group costs 64 bits for its two ends.
+
+    Payload: float32 lower ends, float32 upper ends, symbols of ``bits`` bits; ``64 * groups + bits * entries``
+    bits. Tensors without an entry have no group.
+
+    Source: Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication", section 2.
+    Differs from it in: groups instead of one grid for the whole vector.
+    """
+
+    kind: ClassVar[str] = "uniform"
+    lossless: ClassVar[bool] = False
+    paper: ClassVar[str] = "Suresh et al. 2017, Distributed Mean Estimation with Limited Communication"
+    bound: ClassVar[str] = "|error| <= step / 2 (nearest), < step and unbiased (stochastic)"
+
+    bits: int = 8
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            1 <= self.bits <= 16, "bits", self.bits, "in 1 … 16", "to send entries whole use kind = 'float32'"
+        )
+        require(
+            self.block is None or self.block >= 1,
+            "block",
+            self.block,
+            "at least 1 entry",
+            "leave it out for one group per tensor",
+        )
+
+    def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
+        entries = checked_entries(x, ctx)
+        spans = self._spans(ctx.layout)
+        lower, upper = _ends(entries, spans)
+        dither = Dither(ctx.key / "dither") if self.rounding == "stochastic" else None
+        symbols = np.empty(entries.size, symbol_dtype(self.bits))
+        for piece in pieces(spans):
+            steps = _steps(piece, entries, lower, upper, top=2**self.bits - 1)
+            rounded = np.rint(steps, out=steps) if dither is None else dither.round(steps, np.uint32)
+            piece.rows(symbols)[...] = rounded
+        ends = np.concatenate([lower, upper]).astype("<f4", copy=False)
+        return Payload(ends.tobytes() + pack(symbols, self.bits), self._payload_bits(ctx.layout)), ctx.memory
+
+    def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
+        body = checked_body(payload, self._payload_bits(ctx.layout), self.kind)
+        spans = self._spans(ctx.layout)
+        groups = count_groups(spans)
+        lower, upper = np.frombuffer(body, "<f4", 2 * groups).reshape(2, groups)
+        refuse_damaged(lower, "the lower end of a group")
+        refuse_damaged(upper, "the upper end of a group")
+        if (lower > upper).any():
+            raise CodecError(
+                "a group in the payload has its lower end above its upper end; the bytes are damaged"
+            )
+        symbols = unpack(body[8 * groups :], self.bits, count=ctx.layout.length)
+        entries = np.empty(ctx.layout.length, np.float32)
+        for piece in pieces(spans):
+            _write_values(piece, symbols, lower, upper, top=2**self.bits - 1, to=entries)
+        return torch.from_numpy(entries), ctx.memory
+
+    def _spans(self, layout: Layout) -> list[Span]:
+        return slot_spans(layout) if self.block is None else block_spans(layout.length, self.block)
+
+    def _payload_bits(self, layout: Layout) -> int:
+        return 64 * count_groups(self._spans(layout)) + self.bits * layout.length
+
+
+def _ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[groups] smallest and largest entries."""
+    lower = np.empty(count_groups(spans), np.float32)
+    upper = np.empty_like(lower)
+    for span in spans:
+        rows = span.rows(entries)
+        rows.min(axis=1, keepdims=True, out=span.column(lower))
+        rows.max(axis=1, keepdims=True, out=span.column(upper))
+    return lower, upper
+
+
+def _steps(
+    piece: Span, entries: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], *, top: int
+) -> NDArray[Any]:
+    """[groups, width] how many steps above the lower end, 0 … ``top``."""
+    low, reach = _grid(piece, lower, upper)
+    steps: NDArray[Any] = np.subtract(piece.rows(entries), low, dtype=reach.dtype)
+    # A ratio of two distances, not a product with 1/step: that overflows where the step is denormal.
+    steps /= np.where(reach > 0, reach, 1)
+    steps *= top
+    return steps
+
+
+def _write_values(
+    piece: Span,
+    symbols: NDArray[Any],
+    lower: NDArray[Any],
+    upper: NDArray[Any],
+    *,
+    top: int,
+    to: NDArray[Any],
+) -> None:
+    """Write the values of symbols into [entries] ``to``."""
+    low, reach = _grid(piece, lower, upper)
+    entries = piece.rows(to)
+    values = entries if reach.dtype == entries.dtype else np.empty(entries.shape, reach.dtype)
+    # In this order the top symbol is the upper end, and a denormal step does not vanish.
+    np.divide(piece.rows(symbols), top, out=values, dtype=values.dtype)
+    values *= reach
+    values += low
+    if values is not entries:
+        entries[...] = values
+
+
+def _grid(piece: Span, lower: NDArray[Any], upper: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """[groups, 1] lower ends, and distances to the upper ends: float64 where float32 could overflow."""
+    low, high = piece.column(lower), piece.column(upper)
+    farthest = max(-float(low.min()), float(high.max()))
+    dtype = np.float64 if farthest > _NEAR_THE_END else np.float32
+    return low, np.subtract(high, low, dtype=dtype)

@@ -1,0 +1,175 @@
+"""Experiments as TOML files: one base scenario, and variants that say what they change.
+
+::
+
+    name = "digits"
+    seeds = [0, 1, 2]
+    target_accuracy = 0.9
+
+    [population]                    # any table of a Scenario
+    ues = 10
+
+    [[variants]]
+    name = "uniform-4"
+    uplink.codec = {kind = "uniform", bits = 4}
+
+A variant's tables are merged into the base scenario's, except that a table with a ``kind`` replaces the whole
+table it meets. Every error of the file is reported at once, with its path.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from syft_fl.errors import ConfigError
+from syft_fl.federation import Scenario
+from syft_fl.schema import nearest, require, schema
+
+__all__ = ["Experiment", "Variant", "load", "parse"]
+
+_EXPERIMENT_KEYS = ("name", "seeds", "target_accuracy", "variants")
+
+
+@schema
+class Variant:
+    """A scenario with the name of what is special about it."""
+
+    name: str
+    scenario: Scenario
+
+
+@schema
+class Experiment:
+    """A base scenario, its variants and the seeds they are run with.
+
+    Attributes:
+        name: of the experiment, and of its result folder.
+        base: the scenario that balance is resolved from.
+        variants: what is compared; the first one is what speed-ups refer to. At least the base itself.
+        seeds: every variant is run with each.
+        target_accuracy: for the time to a target, 0 … 1.
+    """
+
+    name: str
+    base: Scenario
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    target_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        names = [variant.name for variant in self.variants]
+        for name in names:
+            require(bool(name) and "/" not in name, "variants.name", name, "a folder's name, without '/'")
+            require(names.count(name) == 1, "variants.name", name, "used once")
+        require(len(self.seeds) > 0, "seeds", self.seeds, "at least one")
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "all different")
+        target = self.target_accuracy
+        require(target is None or 0 < target <= 1, "target_accuracy", target, "above 0 and at most 1")
+
+    def variant(self, name: str) -> Scenario:
+        """The scenario of a variant.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        scenarios = {variant.name: variant.scenario for variant in self.variants}
+        if name not in scenarios:
+            raise ConfigError(f"variant = {name!r} is not in {self.name}; {nearest(name, scenarios)}")
+        return scenarios[name]
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment from a TOML file (or the ``config.json`` of a result folder).
+
+    Args:
+        path: the file.
+        overrides: ``key.path=value`` each, applied to the base scenario (or ``seeds=…``) before variants.
+
+    Raises:
+        ConfigError: no such file, not TOML, or settings that break a rule; all of them in one message.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is no {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    return parse(table, name=path.stem, overrides=overrides)
+
+
+def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[str] = ()) -> Experiment:
+    """An experiment from nested tables, as a TOML file holds them.
+
+    Raises:
+        ConfigError: settings that break a rule; all of them in one message.
+    """
+    merged: dict[str, Any] = dict(table)
+    for override in overrides:
+        merged = _merge(merged, _override(override))
+    base_table = {key: value for key, value in merged.items() if key not in _EXPERIMENT_KEYS}
+    problems: list[str] = []
+    base = _scenario(base_table, "", problems)
+    variants: list[Variant] = []
+    for index, entry in enumerate(merged.get("variants", [])):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            problems.append(f"variants[{index}]: each variant is a table with a name")
+            continue
+        changes = {key: value for key, value in entry.items() if key != "name"}
+        found: list[str] = []
+        scenario = _scenario(_merge(base_table, changes), f"variants.{entry['name']}.", found)
+        # What is wrong with the base is wrong with every variant: said once.
+        problems += [
+            line for line in found if line.removeprefix(f"variants.{entry['name']}.") not in problems
+        ]
+        if scenario is not None:
+            variants.append(Variant(name=entry["name"], scenario=scenario))
+    if problems or base is None:
+        raise ConfigError("\n".join(problems))
+    return Experiment(
+        name=merged.get("name", name),
+        base=base,
+        variants=tuple(variants) or (Variant(name="base", scenario=base),),
+        seeds=tuple(merged.get("seeds", (base.seed,))),
+        target_accuracy=merged.get("target_accuracy"),
+    )
+
+
+def _scenario(table: Mapping[str, Any], where: str, problems: list[str]) -> Scenario | None:
+    valid = [*Scenario.__dataclass_fields__, *_EXPERIMENT_KEYS]
+    unknown = [key for key in table if key not in Scenario.__dataclass_fields__]
+    problems += [f"{where}{key}: unknown key; {nearest(key, valid)}" for key in unknown]
+    try:
+        return Scenario(**{key: value for key, value in table.items() if key not in unknown})
+    except ConfigError as error:
+        problems += [where + line for line in str(error).splitlines()]
+        return None
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        here = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(here, Mapping) and "kind" not in value:
+            merged[key] = _merge(here, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"override {text!r} must be key.path=value, for example uplink.codec.bits=4")
+    try:
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string: uplink.codec=qsgd
+    for key in reversed(path.strip().split(".")):
+        parsed = {key: parsed}
+    return dict(parsed)

@@ -1,0 +1,177 @@
+"""A run's folder: what is written when, so that a kill at any instant loses nothing that was finished.
+
+::
+
+    config.json         the resolved scenario (result file)
+    rounds.jsonl        one line per round, appended (result file)
+    transfers.jsonl     one line per transmission, appended (result file)
+    checkpoint.pt       the simulation after a round, and the length of both files then; replaced atomically
+    provenance.json     versions and host seconds; its `finished` says that the run is complete
+
+Result files depend on scenario, machine and library versions only. Going on from a checkpoint cuts both files to the
+lengths it knows: a torn line, or rounds after the checkpoint, are written anew, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from syft_fl.errors import RunError
+from syft_fl.federation import RoundRecord
+
+__all__ = ["RunFolder", "json_line", "write_atomically"]
+
+
+class RunFolder:
+    """One run's files. Use :meth:`start`, then :meth:`append` and :meth:`checkpoint` after each round."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._rounds: BinaryIO | None = None
+        self._transfers: BinaryIO | None = None
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The resolved scenario that this folder holds a run of; None where there is none."""
+        return _read_json(self.path / "config.json")
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        return _read_json(self.path / "provenance.json")
+
+    @property
+    def finished(self) -> bool:
+        provenance = self.provenance
+        return provenance is not None and provenance.get("finished") is True
+
+    def start(self, config: Mapping[str, Any], *, resume: bool, force: bool) -> dict[str, Any] | None:
+        """Make the folder ready for a run.
+
+        Returns:
+            The simulation's state to go on from, or None to begin.
+
+        Raises:
+            RunError: it can't be written, or it holds another run, or an unfinished one and neither ``resume`` nor
+                ``force`` is said.
+        """
+        held = self.config
+        if held is not None and not force:
+            if held != config:
+                raise RunError(
+                    f"{self.path} holds a run of another scenario (differs in {_difference(held, config)}); "
+                    "choose another folder, or --force to replace it"
+                )
+            if not resume:
+                raise RunError(
+                    f"{self.path} holds an unfinished run; --resume to go on with it, --force to begin anew"
+                )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            state = self._checkpointed() if resume and not force else None
+            if state is None:
+                for name in ("provenance.json", "checkpoint.pt"):
+                    (self.path / name).unlink(missing_ok=True)
+            write_atomically(self.path / "config.json", json.dumps(config, indent=1).encode() + b"\n")
+            self._rounds = _open_at(self.path / "rounds.jsonl", state["rounds_bytes"] if state else 0)
+            self._transfers = _open_at(
+                self.path / "transfers.jsonl", state["transfers_bytes"] if state else 0
+            )
+        except OSError as error:
+            raise RunError(
+                f"{self.path} can't be written ({error.strerror or error}); choose another folder with --out"
+            ) from None
+        return state["simulation"] if state else None
+
+    def append(self, record: RoundRecord) -> None:
+        """Write a round's lines."""
+        assert self._rounds is not None
+        assert self._transfers is not None
+        self._transfers.write(b"".join(json_line(asdict(entry)) for entry in record.entries))
+        self._transfers.flush()
+        self._rounds.write(json_line(record.row))
+        self._rounds.flush()
+
+    def checkpoint(self, simulation: Mapping[str, Any]) -> None:
+        """Remember the simulation as it is after the rounds written so far."""
+        assert self._rounds is not None
+        assert self._transfers is not None
+        state = {
+            "simulation": dict(simulation),
+            "rounds_bytes": self._rounds.tell(),
+            "transfers_bytes": self._transfers.tell(),
+        }
+        temporary = self.path / "checkpoint.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.path / "checkpoint.pt")
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Mark the run as complete; what was needed to go on with it is removed."""
+        write_atomically(
+            self.path / "provenance.json", json.dumps({**provenance, "finished": True}, indent=1).encode()
+        )
+        self.close()
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for file in (self._rounds, self._transfers):
+            if file is not None:
+                file.close()
+
+    def _checkpointed(self) -> dict[str, Any] | None:
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        return state
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """A row as one line of strict JSON; what is not a finite number becomes null."""
+    clean = {key: _finite(value) for key, value in row.items()}
+    return json.dumps(clean, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _open_at(path: Path, length: int) -> BinaryIO:
+    """Open for writing after the first ``length`` bytes; the rest is cut off."""
+    file = path.open("r+b" if path.exists() else "w+b")
+    file.truncate(length)
+    file.seek(length)
+    return file
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read ({error}); --force begins anew") from None
+    return found
+
+
+def _difference(one: Any, other: Any, path: str = "") -> str:
+    """Path of the first setting in which two configs differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in {**one, **other}:
+            if one.get(key) != other.get(key):
+                return _difference(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    return f"{path}: {one!r} there, {other!r} here"

@@ -1,0 +1,115 @@
+r"""Transmission and compute in one order of magnitude (the owners' rule).
+
+.. math:: \rho = \frac{E[\text{duration of a cohort's whole float32 uplink phase}]}{\text{compute time of a round}}
+
+The numerator is that of the *base* scenario's radio and access scheme. ``compute = {kind = "balance", rho = 1}``
+is settled once, from the base scenario, into seconds per sample that all variants inherit.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+
+from syft_fl.data import Dataset
+from syft_fl.federation.cohort import choose_cohort
+from syft_fl.federation.scenario import Scenario
+from syft_fl.keys import Key
+from syft_fl.learn import Balance, build_seeded
+from syft_fl.radio import expected_phase_s
+from syft_fl.transport import OVERHEAD_BYTES
+from syft_fl.transport.frame import pack_tensors
+from syft_fl.vectors import Layout
+
+__all__ = ["Budget", "expected_uplink_phase_s", "mean_samples", "measure", "settle"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Where a round's simulated seconds go, expected from the base scenario.
+
+    Attributes:
+        upload_bits: one UE's float32 upload, header and CRC included.
+        uplink_phase_s: the cohort's whole float32 uplink phase [s], the mean over fading blocks.
+        upload_s: the same per upload [s].
+        samples: what the mean UE processes in a round.
+        compute_s: its compute time of a round [s].
+        rho: uplink phase over compute time.
+    """
+
+    upload_bits: int
+    uplink_phase_s: float
+    upload_s: float
+    samples: float
+    compute_s: float
+    rho: float
+
+    def __str__(self) -> str:
+        return (
+            f"rho = {self.rho:.3g}: float32 uplink phase {self.uplink_phase_s:.3g} s "
+            f"({self.upload_s:.3g} s per upload), compute {self.compute_s:.3g} s per round"
+        )
+
+    def check(self) -> None:
+        """Warn where transmission or compute vanishes beside the other."""
+        if not 0.1 <= self.rho <= 10:
+            warnings.warn(
+                f"{self}; outside 0.1 … 10 one hides the other, and a transmission method can't be told apart. "
+                "compute = {kind = 'balance', rho = 1} puts them in one order of magnitude",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def measure(base: Scenario, dataset: Dataset) -> Budget:
+    """The budget of a base scenario; trains nothing.
+
+    Raises:
+        ConfigError: the model does not fit the data, or a UE would be left without samples.
+    """
+    module = build_seeded(base.model, dataset.shape, dataset.classes, Key(base.seed) / "model")
+    layout = Layout.of(module)
+    side = pack_tensors(list(layout.read(module).buffers.values()))
+    bits = 32 * layout.length + 8 * (len(side) + OVERHEAD_BYTES)
+    phase_s = expected_uplink_phase_s(base, bits)
+    samples = mean_samples(base, dataset)
+    compute = base.compute
+    if isinstance(compute, Balance):
+        compute = compute.resolved(phase_s, samples)
+    compute_s = compute.seconds(samples)
+    return Budget(
+        upload_bits=bits,
+        uplink_phase_s=phase_s,
+        upload_s=phase_s / base.population.chosen,
+        samples=samples,
+        compute_s=compute_s,
+        rho=phase_s / compute_s if compute_s > 0 else math.inf,
+    )
+
+
+def settle(scenario: Scenario, budget: Budget) -> Scenario:
+    """A scenario with its compute time in seconds; balance means balance with the *base* scenario's uplink phase."""
+    if not isinstance(scenario.compute, Balance):
+        return scenario
+    return replace(scenario, compute=scenario.compute.resolved(budget.uplink_phase_s, budget.samples))
+
+
+def expected_uplink_phase_s(scenario: Scenario, bits: int) -> float:
+    """Mean duration [s] of the phase in which a whole cohort uploads ``bits`` each, over the first rounds' cohorts."""
+    population, key = scenario.population, Key(scenario.seed)
+    return expected_phase_s(
+        scenario.uplink.access,
+        scenario.uplink.link.link(scenario.cell, key / "radio", "uplink"),
+        choose_cohort(population, key=key, round=1),
+        bits,
+        users=population.chosen,
+    )
+
+
+def mean_samples(scenario: Scenario, dataset: Dataset) -> float:
+    """Samples that the mean UE processes in a round."""
+    parts = scenario.partition.split(
+        dataset.train.y, ues=scenario.population.ues, key=Key(scenario.seed) / "partition"
+    )
+    return sum(scenario.training.processed(len(part)) for part in parts) / len(parts)

@@ -1,0 +1,131 @@
+"""One scenario: everything that a run depends on, as one frozen value.
+
+Left open here and settled by :func:`resolve`: the compute time, where it is asked for as a balance between
+transmission and compute.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Any
+
+from syft_fl.data import DATASETS, Digits
+from syft_fl.learn import (
+    AGGREGATORS,
+    COMPUTES,
+    MODELS,
+    PARTITIONS,
+    Aggregator,
+    Balance,
+    Compute,
+    FedAvg,
+    IID,
+    MLP,
+    ModelFactory,
+    Partition,
+    Training,
+)
+from syft_fl.radio import Cell
+from syft_fl.schema import require, schema
+from syft_fl.transport import Downlink, Uplink
+
+__all__ = ["Population", "Scenario", "Stop"]
+
+
+@schema
+class Population:
+    """Who takes part, and how the base station runs a round.
+
+    Attributes:
+        ues: UEs in the cell.
+        cohort: UEs chosen for a round, uniformly without replacement; None: all.
+        equal_compute: every UE takes the mean UE's compute time; false: each its own, by its samples.
+        aggregator: how updates become the next model.
+        eval_every: rounds between tests of the model (the last round is always tested).
+        standalone: also train a twin of ue0 that never sends or receives, and test it beside the federation.
+    """
+
+    ues: int = 10
+    cohort: int | None = None
+    equal_compute: bool = True
+    aggregator: Annotated[Aggregator, AGGREGATORS] = FedAvg()
+    eval_every: int = 1
+    standalone: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.ues >= 1, "ues", self.ues, "at least 1")
+        require(
+            self.cohort is None or 1 <= self.cohort <= self.ues,
+            "cohort",
+            self.cohort,
+            f"in 1 … ues = {self.ues}",
+            "leave it out to choose all UEs",
+        )
+        require(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1")
+
+    @property
+    def chosen(self) -> int:
+        """UEs in a round."""
+        return self.ues if self.cohort is None else self.cohort
+
+
+@schema
+class Stop:
+    """When a run ends: whichever comes first. The round that reaches a limit is the last one.
+
+    Attributes:
+        rounds: federated rounds.
+        seconds: simulated time [s].
+        uplink_bits: bits sent by all UEs together.
+        accuracy: test accuracy, 0 … 1.
+    """
+
+    rounds: int = 20
+    seconds: float | None = None
+    uplink_bits: float | None = None
+    accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 1, "rounds", self.rounds, "at least 1")
+        for name in ("seconds", "uplink_bits"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < math.inf, name, value, "above 0 and finite")
+        require(
+            self.accuracy is None or 0 < self.accuracy <= 1,
+            "accuracy",
+            self.accuracy,
+            "above 0 and at most 1",
+            "write 0.95 for 95 %",
+        )
+
+
+@schema
+class Scenario:
+    """Everything that a run depends on.
+
+    Attributes:
+        seed: of every random stream.
+        data, model, partition: what is learnt, by what, and how samples are spread over UEs.
+        population: who takes part and how rounds go.
+        training: what a UE does between receiving a model and sending one.
+        compute: how long that takes in simulated time.
+        cell, uplink, downlink: the radio and how models are written for it.
+        stop: when the run ends.
+    """
+
+    seed: int = 0
+    data: Annotated[Any, DATASETS] = Digits()
+    model: Annotated[ModelFactory, MODELS] = MLP()
+    partition: Annotated[Partition, PARTITIONS] = IID()
+    population: Population = Population()
+    training: Training = Training()
+    compute: Annotated[Compute, COMPUTES] = Balance()
+    cell: Cell = Cell()
+    uplink: Uplink = Uplink()
+    downlink: Downlink = Downlink()
+    stop: Stop = Stop()
+
+    def with_seed(self, seed: int) -> Scenario:
+        """The same scenario with other random streams."""
+        return replace(self, seed=seed)

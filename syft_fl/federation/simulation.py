@@ -1,0 +1,320 @@
+"""A federation on the simulated clock: distribute, train, upload, get, aggregate, test, send again.
+
+Two sources of events are merged in time order: the clock's own (a UE has computed) and the medium's (a frame has
+arrived). At one instant the air comes first. Nothing here reads the host's clock.
+
+In a round the base station sends the model to the cohort, each UE that receives it computes for its compute
+time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for.
+Aggregation and testing at the base station take no simulated time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from syft_fl.clock import Clock
+from syft_fl.data import Dataset
+from syft_fl.errors import CodecError, ConfigError
+from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.scenario import Scenario
+from syft_fl.federation.ue import UE
+from syft_fl.keys import Key
+from syft_fl.learn import Job, LoopEngine, build_seeded, evaluate
+from syft_fl.transport import Arrival, Entry, Message, ModelContent, Transport
+from syft_fl.vectors import Layout, ModelState
+
+__all__ = ["BS", "RoundRecord", "Simulation", "check_fits"]
+
+BS = "bs"
+"""The base station's name."""
+
+_STREAM = "model"
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What a closed round leaves behind.
+
+    Attributes:
+        row: the round's figures, plain data; see :class:`~syft_fl.experiment.result.Result`.
+        entries: its transmissions.
+    """
+
+    row: Mapping[str, Any]
+    entries: list[Entry]
+
+
+@dataclass
+class _Round:
+    """The round in progress: whom the base station waits for, and what came so far."""
+
+    number: int
+    cohort: tuple[str, ...]
+    waiting: set[str]
+    updates: dict[str, tuple[ModelState, int]]
+    losses: dict[str, tuple[float, int]]
+
+
+class Simulation:
+    """One run of one scenario. Create it, then call :meth:`step` until :attr:`stopped_by` says why it ended.
+
+    Args:
+        scenario: with its compute time resolved to seconds (:func:`~syft_fl.federation.balance.resolve`).
+        dataset: what is learnt.
+
+    Raises:
+        ConfigError: the model does not fit the data, or the partition leaves a UE without samples.
+    """
+
+    def __init__(self, scenario: Scenario, dataset: Dataset) -> None:
+        self.scenario = scenario
+        self.dataset = dataset
+        self.key = Key(scenario.seed)
+        self._module = build_seeded(scenario.model, dataset.shape, dataset.classes, self.key / "model")
+        self.layout = Layout.of(self._module)
+        self.model = self.layout.read(self._module)
+        self._engine = LoopEngine(self._module, self.layout)
+        self.transport = Transport(
+            uplink=scenario.uplink,
+            downlink=scenario.downlink,
+            cell=scenario.cell,
+            key=self.key,
+            hub=BS,
+            users=scenario.population.chosen,
+        )
+        self.ues = self._place_samples()
+        self._standalone = self._twin() if scenario.population.standalone else None
+        self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
+        self._compute_energy_j = 0.0
+        self._jobs: dict[str, int] = {}
+        self._started = False
+        self.round = 0
+        self.stopped_by: str | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The simulated time."""
+        return self.transport.clock
+
+    def compute_s(self, ue: UE) -> float:
+        """Compute time of a UE in a round [s]."""
+        return self.scenario.compute.seconds(self._charged_samples(ue))
+
+    def step(self) -> RoundRecord:
+        """Go on to the end of the next round. The first step tests the initial model (round 0, time 0)."""
+        if not self._started:
+            self._started = True
+            return self._record(cohort=0, arrived=0, train_loss=None, tested=True)
+        self.round += 1
+        cohort = choose_cohort(self.scenario.population, key=self.key, round=self.round)
+        now = _Round(self.round, cohort, set(cohort), {}, {})
+        if self._standalone is not None:
+            self._submit(self._standalone, self._standalone.model)
+        self._distribute(cohort)
+        while now.waiting:
+            air_s, computed_s = self.transport.next_event_s(), self.clock.peek_s()
+            if air_s <= computed_s:
+                arrivals = self.transport.advance(air_s)
+                self.clock.advance(air_s)
+                for arrival in arrivals:
+                    self._on_arrival(arrival, now)
+            else:
+                self._on_computed(self.ues[self.clock.pop().data["ue"]], now)
+        return self._close(now)
+
+    def _distribute(self, cohort: tuple[str, ...]) -> None:
+        content = ModelContent(self.model, self.layout)
+        message = Message("model", BS, cohort, _STREAM, content, round=self.round)
+        for outgoing in self.transport.prepare(message):
+            self.transport.offer(outgoing, now_s=self.clock.now_s)
+
+    def _on_arrival(self, arrival: Arrival, now: _Round) -> None:
+        outgoing = arrival.outgoing
+        if outgoing.direction == "uplink":
+            (name,) = outgoing.ues
+            if isinstance(arrival.content, ModelContent):
+                now.updates[name] = (arrival.content.state, arrival.samples)
+            now.waiting.discard(name)
+            return
+        now.waiting -= set(arrival.transfer.lost)
+        assert isinstance(arrival.content, ModelContent) or not arrival.received
+        for name in arrival.received:
+            ue = self.ues[name]
+            ue.receive(arrival.content.state)  # type: ignore[union-attr]
+            self._submit(ue, ue.model)
+            self.clock.schedule(self.clock.now_s + self.compute_s(ue), "computed", ue=name)
+
+    def _on_computed(self, ue: UE, now: _Round) -> None:
+        outcome = self._engine.result(self._jobs.pop(ue.name))
+        self._compute_energy_j += self.scenario.compute.energy_j(self._charged_samples(ue))
+        now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
+        message = Message(
+            "model",
+            ue.name,
+            BS,
+            _STREAM,
+            ModelContent(outcome.state, self.layout),
+            round=now.number,
+            samples=len(ue.samples),
+        )
+        try:
+            (outgoing,) = self.transport.prepare(message)
+        except CodecError as error:
+            raise CodecError(
+                f"{error}; training diverged: lower training.learning_rate "
+                f"(now {self.scenario.training.learning_rate})"
+            ) from None
+        self.transport.offer(outgoing, now_s=self.clock.now_s)
+
+    def _close(self, now: _Round) -> RoundRecord:
+        updates = [now.updates[name] for name in now.cohort if name in now.updates]
+        self.model = self.scenario.population.aggregator.aggregate(
+            self.model, [(state, float(samples)) for state, samples in updates]
+        )
+        losses = [now.losses[name] for name in now.cohort if name in now.losses]
+        total = sum(samples for _, samples in losses)
+        train_loss = sum(loss * samples for loss, samples in losses) / total if total else None
+        if self._standalone is not None:
+            self._standalone.receive(self._engine.result(self._jobs.pop(self._standalone.name)).state)
+        stopped_by = self._limit_reached()
+        due = self.round % self.scenario.population.eval_every == 0
+        record = self._record(
+            cohort=len(now.cohort),
+            arrived=len(updates),
+            train_loss=train_loss,
+            tested=due or stopped_by is not None,
+        )
+        goal, accuracy = self.scenario.stop.accuracy, record.row["accuracy"]
+        reached = goal is not None and accuracy is not None and accuracy >= goal
+        self.stopped_by = stopped_by or ("accuracy" if reached else None)
+        return record
+
+    def _limit_reached(self) -> str | None:
+        stop = self.scenario.stop
+        if self.round >= stop.rounds:
+            return "rounds"
+        if stop.seconds is not None and self.clock.now_s >= stop.seconds:
+            return "seconds"
+        if stop.uplink_bits is not None and self.transport.ledger.uplink_bits >= stop.uplink_bits:
+            return "uplink_bits"
+        return None
+
+    def _record(self, *, cohort: int, arrived: int, train_loss: float | None, tested: bool) -> RoundRecord:
+        ledger = self.transport.ledger
+        row: dict[str, Any] = {
+            "round": self.round,
+            "latency_s": self.clock.now_s,
+            "accuracy": None,
+            "loss": None,
+            "train_loss": train_loss,
+            "uplink_bits": ledger.uplink_bits,
+            "downlink_bits": ledger.downlink_bits,
+            "energy_j": ledger.energy_j + self._compute_energy_j,
+            "cohort": cohort,
+            "arrived": arrived,
+        }
+        if tested:
+            row["accuracy"], row["loss"] = self._test(self.model)
+        if self._standalone is not None:
+            row["standalone_accuracy"] = self._test(self._standalone.model)[0] if tested else None
+        return RoundRecord(row, ledger.drain())
+
+    def _test(self, model: ModelState) -> tuple[float, float]:
+        self.layout.write(model, self._module)
+        found = evaluate(self._module, self.dataset.test.x, self.dataset.test.y)
+        return found.accuracy, found.loss
+
+    # UEs and their work.
+
+    def _place_samples(self) -> dict[str, UE]:
+        count = self.scenario.population.ues
+        parts = self.scenario.partition.split(self.dataset.train.y, ues=count, key=self.key / "partition")
+        return {
+            ue_name(i): UE(ue_name(i), self.dataset.train[part], self.model) for i, part in enumerate(parts)
+        }
+
+    def _twin(self) -> UE:
+        return UE("standalone", self.ues[ue_name(0)].samples, self.model)
+
+    def _submit(self, ue: UE, model: ModelState) -> None:
+        key = self.key / ue.name / f"training{ue.trainings}"
+        ue.trainings += 1
+        self._jobs[ue.name] = self._engine.submit(
+            Job(
+                ue=ue.name,
+                state=model,
+                samples=ue.samples,
+                training=self.scenario.training,
+                key=key,
+                round=self.round,
+            )
+        )
+
+    def _processed(self, ue: UE) -> float:
+        return self.scenario.training.processed(len(ue.samples))
+
+    def _charged_samples(self, ue: UE) -> float:
+        equal = self.scenario.population.equal_compute
+        return self._mean_samples if equal else self._processed(ue)
+
+    # Checkpoints, between rounds.
+
+    def state(self) -> dict[str, Any]:
+        """All that the rounds to come depend on, as plain data and tensors."""
+        return {
+            "round": self.round,
+            "stopped_by": self.stopped_by,
+            "clock": self.clock.state(),
+            "transport": self.transport.state(),
+            "model": _plain(self.model),
+            "trainings": {name: ue.trainings for name, ue in self.ues.items() if ue.trainings},
+            "compute_energy_j": self._compute_energy_j,
+            "standalone": None if self._standalone is None else _plain(self._standalone.model),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.round = state["round"]
+        self.stopped_by = state["stopped_by"]
+        self.transport.clock = Clock.restore(state["clock"])
+        self.transport.load(state["transport"])
+        self.model = ModelState(*state["model"])
+        for name, count in state["trainings"].items():
+            self.ues[name].trainings = count
+        self._compute_energy_j = state["compute_energy_j"]
+        if self._standalone is not None:
+            self._standalone.receive(ModelState(*state["standalone"]))
+            self._standalone.trainings = self.round
+        self._started = True
+
+
+def check_fits(scenario: Scenario, dataset: Dataset) -> None:
+    """Check, without training, that model, data and partition go together.
+
+    Raises:
+        ConfigError: the model does not take the data or does not tell its classes apart, or the partition leaves a UE
+            without samples.
+    """
+    key = Key(scenario.seed)
+    scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
+    module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval()
+    try:
+        with torch.no_grad():
+            shape = tuple(module(dataset.test.x[:2]).shape)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model {type(module).__name__} does not take samples of shape {tuple(dataset.shape)}: {error}"
+        ) from None
+    if shape != (len(dataset.test.x[:2]), dataset.classes):
+        raise ConfigError(
+            f"model {type(module).__name__} gives {shape[1:]} for a sample, "
+            f"but the data have {dataset.classes} classes; it must give one score per class"
+        )
+
+
+def _plain(model: ModelState) -> list[Any]:
+    return [model.vector, dict(model.buffers)]

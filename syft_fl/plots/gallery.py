@@ -1,0 +1,71 @@
+"""All figures of a comparison, from its tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from syft_fl.experiment.statistics import by_variant
+from syft_fl.plots.bars import time_to_target
+from syft_fl.plots.curves import accuracy_against
+from syft_fl.plots.save import save
+from syft_fl.plots.style import looks
+from syft_fl.plots.timeline import timeline
+
+__all__ = ["draw_all"]
+
+
+class DrawnRun(Protocol):
+    """What is read of a run: everything but its configuration."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def rounds(self) -> pd.DataFrame: ...
+    @property
+    def transfers(self) -> pd.DataFrame: ...
+
+
+class DrawnComparison(Protocol):
+    """What is read of a comparison."""
+
+    @property
+    def results(self) -> Sequence[DrawnRun]: ...
+    @property
+    def target_accuracy(self) -> float | None: ...
+
+
+def draw_all(
+    comparison: DrawnComparison, folder: str | Path, *, formats: Sequence[str] = ("png", "pdf", "svg")
+) -> list[Path]:
+    """Draw accuracy against time, uplink bits and energy, the time to the target, and each variant's first round.
+
+    A variant looks the same in every figure. Where there is no target there are no bars; the timeline is that of
+    the variant's first seed, and is left out where nothing was sent.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: no run, a seed twice, or an unknown format.
+    """
+    variants = by_variant(comparison.results)
+    target = comparison.target_accuracy
+    same = looks(variants)
+    figures = {
+        f"accuracy-{x}": accuracy_against(comparison.results, x, target=target, variant_looks=same)
+        for x in ("latency_s", "uplink_bits", "energy_j")
+    }
+    if target is not None:
+        figures["time-to-target"] = time_to_target(comparison, variant_looks=same)
+    for name, runs in variants.items():
+        transfers = runs[0].transfers
+        if len(transfers) and (transfers["round"] >= 1).any():
+            first = int(transfers.loc[transfers["round"] >= 1, "round"].min())
+            figures[f"timeline-{name}"] = timeline(runs[0], round=first)
+    return [path for name, figure in figures.items() for path in save(figure, folder, name, formats=formats)]

@@ -1,0 +1,63 @@
+"""The settings of one direction: how models are written, over which radio they go, who shares the air."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from syft_fl.codecs import CODECS, Codec, Float32
+from syft_fl.radio import ACCESS, LINKS, Access, Constant, LinkModel, Tdma
+from syft_fl.schema import require, schema
+
+__all__ = ["Direction", "Downlink", "Uplink"]
+
+
+@schema
+class Uplink:
+    """UEs to base station.
+
+    Attributes:
+        codec: how the floating-point parameters of a model are written.
+        delta: send what was learnt since the last model both ends know, instead of the model. A lossless codec
+            has nothing to gain from it (it would only add rounding) and sends the model.
+        error_feedback: add what earlier messages lost to the next one (Seide 2014; Karimireddy 2019). Needs
+            ``delta``.
+        link: the radio.
+        access: how UEs share it.
+    """
+
+    codec: Annotated[Codec, CODECS] = Float32()
+    delta: bool = True
+    error_feedback: bool = False
+    link: Annotated[LinkModel, LINKS] = Constant()
+    access: Annotated[Access, ACCESS] = Tdma()
+
+    def __post_init__(self) -> None:
+        require(
+            self.delta or not self.error_feedback,
+            "error_feedback",
+            self.error_feedback,
+            "false where delta = false",
+            "what a whole model lost is not owed to the next one; set delta = true",
+        )
+
+
+@schema
+class Downlink:
+    """Base station to UEs.
+
+    There is no error feedback: a delta against what the UE holds already contains all that earlier messages lost.
+
+    Attributes:
+        codec, delta, link, access: as in :class:`Uplink`.
+        cast: ``multicast`` sends one frame to all UEs that hold the same reference, at the slowest one's rate;
+            ``unicast`` sends each its own.
+    """
+
+    codec: Annotated[Codec, CODECS] = Float32()
+    delta: bool = True
+    link: Annotated[LinkModel, LINKS] = Constant()
+    access: Annotated[Access, ACCESS] = Tdma()
+    cast: Literal["multicast", "unicast"] = "multicast"
+
+
+Direction = Uplink | Downlink

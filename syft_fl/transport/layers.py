@@ -1,0 +1,162 @@
+"""What happens to a model's vector between its owner and the codec.
+
+A layer is a pair of functions and a rule for what its end remembers. Going out, a vector passes the layers in
+order; coming in, in reverse order. None of them changes link memory. They say what it will be if the message
+arrives (*committed*) and what if it does not (*rolled back*: lost on the air, or held back by a trigger). With error
+feedback an update that does not arrive returns whole to the residual, so under any pattern of loss::
+
+    residual + sum of what was delivered = sum of the updates
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from syft_fl.codecs import Codec, Context, Float32, Memory, Payload
+from syft_fl.vectors import Vector
+
+__all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
+
+_WHOLE = Float32()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMemory:
+    """What one end of one link remembers about one stream.
+
+    Attributes:
+        residual: [entries] what earlier messages failed to deliver; None for nothing.
+        codec: what the codec remembers at this end.
+    """
+
+    residual: Vector | None = None
+    codec: Memory = field(default_factory=dict)
+
+
+class Layer(Protocol):
+    """One transform of a vector on its way to and from the codec."""
+
+    def outgoing(self, x: Vector, memory: LinkMemory, reference: Vector | None) -> Vector: ...
+
+    def incoming(self, y: Vector, reference: Vector | None) -> Vector: ...
+
+    def committed(self, sent: Vector, decoded: Vector, memory: LinkMemory) -> LinkMemory:
+        """Memory after a message arrived: ``sent`` went into the codec, ``decoded`` came out of it."""
+        ...
+
+    def rolled_back(self, sent: Vector, memory: LinkMemory) -> LinkMemory:
+        """Memory after a message did not arrive."""
+        ...
+
+
+class Delta:
+    """The difference to the reference that both ends hold."""
+
+    def outgoing(self, x: Vector, memory: LinkMemory, reference: Vector | None) -> Vector:
+        return x if reference is None else x - reference
+
+    def incoming(self, y: Vector, reference: Vector | None) -> Vector:
+        return y if reference is None else reference + y
+
+    def committed(self, sent: Vector, decoded: Vector, memory: LinkMemory) -> LinkMemory:
+        return memory
+
+    def rolled_back(self, sent: Vector, memory: LinkMemory) -> LinkMemory:
+        return memory
+
+
+class ErrorFeedback:
+    """Adds the residual to what is sent; what is lost then makes the next residual.
+
+    Source: Karimireddy et al. 2019, "Error feedback fixes SignSGD", algorithm 2.
+    """
+
+    def outgoing(self, x: Vector, memory: LinkMemory, reference: Vector | None) -> Vector:
+        return x if memory.residual is None else x + memory.residual
+
+    def incoming(self, y: Vector, reference: Vector | None) -> Vector:
+        return y
+
+    def committed(self, sent: Vector, decoded: Vector, memory: LinkMemory) -> LinkMemory:
+        return replace(memory, residual=sent - decoded)
+
+    def rolled_back(self, sent: Vector, memory: LinkMemory) -> LinkMemory:
+        return replace(memory, residual=sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A payload, what went into the codec (None: a whole model), and what the codec remembers if it arrives."""
+
+    payload: Payload
+    sent: Vector | None
+    codec_memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A received vector, what came out of the codec for it, and what the codec remembers."""
+
+    vector: Vector
+    from_codec: Vector
+    codec_memory: Memory
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The layers of a direction with its codec at the end; a value, the same at both ends."""
+
+    codec: Codec
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, codec: Codec, *, delta: bool, error_feedback: bool = False) -> Pipeline:
+        """The pipeline of a direction's settings; a lossless codec needs no layers."""
+        if codec.lossless or not delta:
+            return cls(codec, ())
+        return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),))
+
+    @property
+    def needs_reference(self) -> bool:
+        return bool(self.layers)
+
+    def encode(self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context) -> Encoded:
+        """Write a vector. Changes nothing.
+
+        With layers but no reference (a UE's first model) the whole vector goes out as float32: the codec is set
+        up for differences, and what it did to a whole model would stay in every later one.
+        """
+        if self.needs_reference and reference is None:
+            return Encoded(_WHOLE.encode(x, ctx=ctx)[0], None, memory.codec)
+        for layer in self.layers:
+            x = layer.outgoing(x, memory, reference)
+        payload, codec_memory = self.codec.encode(x, ctx=ctx)
+        return Encoded(payload, x, codec_memory)
+
+    def decode(self, payload: Payload, *, reference: Vector | None, ctx: Context) -> Decoded:
+        """Read a vector from received bytes."""
+        if self.needs_reference and reference is None:
+            whole, _ = _WHOLE.decode(payload, ctx=ctx)
+            return Decoded(whole, whole, ctx.memory)
+        from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
+        y = from_codec
+        for layer in reversed(self.layers):
+            y = layer.incoming(y, reference)
+        return Decoded(y, from_codec, codec_memory)
+
+    def committed(self, encoded: Encoded, decoded: Decoded, memory: LinkMemory) -> LinkMemory:
+        """What the sender remembers once the message has arrived."""
+        if encoded.sent is None:
+            return LinkMemory(codec=encoded.codec_memory)
+        for layer in self.layers:
+            memory = layer.committed(encoded.sent, decoded.from_codec, memory)
+        return replace(memory, codec=encoded.codec_memory)
+
+    def rolled_back(self, encoded: Encoded, memory: LinkMemory) -> LinkMemory:
+        """What the sender remembers once the message is known not to arrive."""
+        if encoded.sent is not None:
+            for layer in self.layers:
+                memory = layer.rolled_back(encoded.sent, memory)
+        return memory

@@ -1,0 +1,183 @@
+"""The hook: what gives tensors and modules PySyft's ``send``, ``get``, ``move`` and ``copy``."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+import torch as _torch
+from torch import Tensor, nn
+
+from syft_fl.errors import WorkerError
+from syft_fl.workers import modules
+from syft_fl.workers.pointer import PointerTensor, is_pointer, send_tensor
+from syft_fl.workers.worker import LocalWorker, VirtualWorker
+
+if TYPE_CHECKING:
+    from syft_fl.transport import Transport
+
+__all__ = ["Compute", "TorchHook", "copy", "get", "move", "send"]
+
+M = TypeVar("M", bound=nn.Module)
+
+_FIRST_ID = 1_000_000_000
+
+
+class Compute(Protocol):
+    """How long computing takes in simulated time; a compute model of :mod:`syft_fl.learn` is one."""
+
+    def seconds(self, samples: float) -> float:
+        """Time [s] that training on so many samples takes."""
+        ...
+
+
+class TorchHook:
+    """The base station's side of virtual workers.
+
+    Making one adds methods ``send``, ``get``, ``move`` and ``copy`` to tensors and modules. Nothing of torch is rewritten. A
+    second hook is a world of its own; worker names are then looked up in it, objects find their own worker's hook.
+
+    Args:
+        torch: the torch module, as PySyft wants it; there is only one.
+        transport: what every message passes; the default carries float32 at 10 Mbit/s both ways.
+        compute: how long computing takes at a worker; the default is 1 ms per sample.
+
+    Attributes:
+        local_worker: the base station itself, ``"me"``.
+        workers: all virtual workers by id.
+
+    Example:
+        >>> import torch
+        >>> hook = TorchHook(torch)
+        >>> ue1 = VirtualWorker(hook=hook, id="ue1")
+        >>> there = torch.tensor([1.0, 2.0]).send(ue1)
+        >>> (there + there).get()
+        tensor([2., 4.])
+    """
+
+    current: TorchHook | None = None
+    """The hook that was made last: where names of workers are looked up."""
+
+    def __init__(
+        self,
+        torch: ModuleType = _torch,
+        *,
+        transport: Transport | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        self.transport = transport if transport is not None else _default_transport()
+        self.compute = compute if compute is not None else _default_compute()
+        self.local_worker = LocalWorker(self.transport)
+        self.workers: dict[str, VirtualWorker] = {}
+        self.ids: Iterator[int] = itertools.count(_FIRST_ID)
+        self._streams: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        self._stream_serials = itertools.count(1)
+        TorchHook.current = self
+        _add_methods()
+
+    def worker(self, worker: VirtualWorker | str) -> VirtualWorker:
+        """A worker by its id; a worker itself is handed back.
+
+        Raises:
+            WorkerError: there is none of that id.
+        """
+        if isinstance(worker, VirtualWorker):
+            return worker
+        if worker not in self.workers:
+            known = ", ".join(map(repr, self.workers)) or "none"
+            raise WorkerError(
+                f"no worker {worker!r}; make it by VirtualWorker(hook=hook, id={worker!r}) (there are: {known})"
+            )
+        return self.workers[worker]
+
+    def wait(self) -> float:
+        """Let the base station wait until every worker is done.
+
+        Returns:
+            The time then [s].
+        """
+        latest_s = max((worker.time_s for worker in self.workers.values()), default=self.local_worker.time_s)
+        self.local_worker.hear(latest_s, telemetry=False)
+        return self.local_worker.gate_s
+
+    def stream_of(self, module: nn.Module) -> str:
+        """The name of what a module's messages are versions of; a copy of the module has another."""
+        if module not in self._streams:
+            self._streams[module] = f"model-{next(self._stream_serials)}"
+        return self._streams[module]
+
+
+@overload
+def send(value: M, worker: VirtualWorker | str) -> M: ...
+@overload
+def send(value: Tensor, worker: VirtualWorker | str) -> PointerTensor: ...
+def send(value: Any, worker: VirtualWorker | str) -> Any:
+    """Send a tensor (a pointer is returned) or a module (in place, itself is returned) to a worker."""
+    target = _find(worker)
+    if isinstance(value, nn.Module):
+        return modules.send_module(value, target)
+    return send_tensor(value, target)
+
+
+@overload
+def get(value: M) -> M: ...
+@overload
+def get(value: Tensor) -> Tensor: ...
+def get(value: Any) -> Any:
+    """Fetch what a pointer points at, or a sent module in place; it is removed at the worker."""
+    if isinstance(value, nn.Module):
+        return modules.get_module(value)
+    return _pointer(value, "get").get()
+
+
+@overload
+def move(value: M, worker: VirtualWorker | str) -> M: ...
+@overload
+def move(value: Tensor, worker: VirtualWorker | str) -> PointerTensor: ...
+def move(value: Any, worker: VirtualWorker | str) -> Any:
+    """Take a pointer's values or a sent module to another worker, in place."""
+    if isinstance(value, nn.Module):
+        return modules.move_module(value, _find(worker))
+    return _pointer(value, "move").move(worker)
+
+
+def copy(value: Any) -> Any:
+    """A copy at the same place; only local modules can be copied."""
+    return modules.copy_module(value) if isinstance(value, nn.Module) else value.clone()
+
+
+def _pointer(value: Tensor, verb: str) -> PointerTensor:
+    if is_pointer(value):
+        return value
+    raise WorkerError(
+        f"{verb}() of a plain tensor: it is at the base station; only what was sent can be had by it"
+    )
+
+
+def _find(worker: VirtualWorker | str) -> VirtualWorker:
+    if isinstance(worker, VirtualWorker):
+        return worker
+    if TorchHook.current is None:
+        raise WorkerError(f"no worker {worker!r}; make a TorchHook and a VirtualWorker first")
+    return TorchHook.current.worker(worker)
+
+
+def _add_methods() -> None:
+    for function in (send, get, move, copy):
+        for cls in (Tensor, nn.Module):
+            setattr(cls, function.__name__, function)
+
+
+def _default_transport() -> Transport:
+    from syft_fl.transport import Transport
+
+    return Transport()
+
+
+def _default_compute() -> Compute:
+    from syft_fl.learn import PerSample
+
+    return PerSample(seconds_per_sample=1e-3)

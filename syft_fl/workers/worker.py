@@ -1,0 +1,250 @@
+"""A virtual worker: its objects, its local time, and the messages between it and the base station.
+
+**What a worker holds** is what came over the air (:class:`~syft_fl.transport.Delivery` content, nothing else) and
+what was computed from it there. Each object has an id of ten digits, so that a request for it is
+charged the same bits however many objects there were before.
+
+**Time.** Nothing here reads the host's clock. The base station and every worker have a simulated time of their own:
+
+* A worker's ``time_s`` moves on when something arrives there, when it computes, and when it is on the air itself.
+* The base station's *gate* is the latest arrival of something it fetched. Single numbers (a loss, an
+  accuracy) are telemetry and gate nothing: reading a loss does not make the base station wait for that
+  worker before it sends to the next one. A message is offered at the later of the worker's time and the gate.
+* The base station's clock (``hook.transport.clock``) is the latest arrival of anything, single numbers included.
+
+So a script that loops over its workers in Python gets a latency in which they compute side by side;
+:meth:`~syft_fl.workers.TorchHook.wait` makes the base station wait for all of them.
+
+**Compute.** A backward pass costs what the hook's compute model says for the largest batch of *sent data* that the
+worker's operations took, with gradients on, since the last one. A selection of sent data (a slice, a
+copy, a permutation by index) is data again: only the batch that the model sees counts. Evaluation
+without gradients is free; charge it by ``run(..., samples=n)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from syft_fl.errors import ObjectNotFoundError, WorkerError
+from syft_fl.transport.message import Content, Message, MessageKind, ModelContent
+
+if TYPE_CHECKING:
+    from syft_fl.transport import Transport
+    from syft_fl.workers.hook import TorchHook
+
+__all__ = ["LocalWorker", "ObjectHandle", "VirtualWorker"]
+
+
+class LocalWorker:
+    """The base station as PySyft names it: the worker ``"me"``, where plain tensors are.
+
+    Attributes:
+        id: its name in messages.
+        gate_s: latest arrival of something it fetched, single numbers aside [s].
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.id = transport.hub
+        self.gate_s = transport.clock.now_s
+        self._clock = transport.clock
+
+    @property
+    def time_s(self) -> float:
+        """Latest arrival of anything here [s]: the clock of the base station."""
+        return self._clock.now_s
+
+    def hear(self, end_s: float, *, telemetry: bool) -> None:
+        """Take note that something arrived at ``end_s``; telemetry moves the clock, not the gate."""
+        self._clock.advance(end_s)
+        if not telemetry:
+            self.gate_s = max(self.gate_s, end_s)
+
+    def __repr__(self) -> str:
+        return f"<LocalWorker id:{self.id}>"
+
+
+class VirtualWorker:
+    """A UE: it holds tensors and models that were sent to it, and computes on them there.
+
+    A second worker of one id is the first one (as in PySyft, where it shares everything with it).
+
+    Args:
+        hook: what the worker belongs to.
+        id: its name; ``tensor.send("ue1")`` finds it by that.
+
+    Attributes:
+        time_s: its local simulated time [s].
+    """
+
+    id: str
+    hook: TorchHook
+    time_s: float
+    pending_samples: int
+    """Largest batch of sent data taken since the last backward pass."""
+
+    def __new__(cls, hook: TorchHook, id: str) -> VirtualWorker:
+        known = hook.workers.get(id)
+        if known is not None:
+            return known
+        if id == hook.local_worker.id:
+            raise WorkerError(f"worker id {id!r} is the base station's own; choose another")
+        worker = super().__new__(cls)
+        worker.id, worker.hook, worker.time_s, worker.pending_samples = id, hook, 0.0, 0
+        worker.objects = {}
+        hook.workers[id] = worker
+        return worker
+
+    objects: dict[int, Tensor]
+    """What it holds, by object id. None of these requires a gradient: autograd is on the pointers' side."""
+
+    def __deepcopy__(self, memo: Any) -> VirtualWorker:
+        # A place, not a value: what refers to it can be copied, and the copy refers to it too.
+        return self
+
+    def __repr__(self) -> str:
+        return f"<VirtualWorker id:{self.id} #objects:{len(self.objects)}>"
+
+    def hold(self, value: Tensor) -> ObjectHandle:
+        """Keep a tensor that is already here; it goes when its handle dies."""
+        handle = ObjectHandle(self, next(self.hook.ids))
+        self.objects[handle.id] = value
+        return handle
+
+    def held(self, object_id: int) -> Tensor:
+        """The tensor of an id.
+
+        Raises:
+            ObjectNotFoundError: get() or move() took it away, or clear_objects() removed it.
+        """
+        try:
+            return self.objects[object_id]
+        except KeyError:
+            raise ObjectNotFoundError(
+                f"object {object_id} is not at {self.id!r} (any more): get() and move() remove what they take; "
+                "use pointer.copy().get() to keep it there, or send it again"
+            ) from None
+
+    def clear_objects(self) -> None:
+        """Forget everything that is held here; pointers to it are dead."""
+        self.objects.clear()
+
+    def compute(self, samples: float) -> None:
+        """Let the time pass that the hook's compute model asks for so many samples."""
+        self.time_s += self.hook.compute.seconds(samples)
+
+    def run(self, fn: Callable[..., Any], *handles: Any, samples: float = 0) -> Any:
+        """Run plain torch here, at full speed.
+
+        Args:
+            fn: called with the plain tensor behind each pointer, and with each sent module as a
+                real module of plain tensors. What it changes in them stays here. It should keep to its arguments:
+                what it writes elsewhere has left the worker uncharged.
+            handles: pointers and sent modules of this worker; anything but a tensor or module is handed on.
+            samples: how many samples the compute model is asked for.
+
+        Returns:
+            What ``fn`` returned, with a pointer in place of every tensor and number (tuples, lists and
+            dictionaries are searched).
+
+        Raises:
+            TensorsNotCollocatedException: a tensor or module that is not here.
+            WorkerError: ``fn`` returned something that can't stay at a worker.
+        """
+        from syft_fl.workers.remote import run_at  # it knows pointers, and these know workers
+
+        return run_at(self, fn, handles, samples=samples)
+
+    def download(self, kind: MessageKind, stream: str, content: Content, *, after_s: float = 0.0) -> Content:
+        """Send something here; the worker goes on when it has arrived.
+
+        Args:
+            after_s: not before this time [s], for what the base station relays.
+
+        Returns:
+            What arrived: decoded from the bytes on the air.
+
+        Raises:
+            WorkerError: it was lost.
+        """
+        base = self.hook.local_worker
+        message = Message(kind, base.id, self.id, stream, content)
+        offered_s = max(self.time_s, base.gate_s, after_s)
+        arrived, self.time_s = self._carry(message, offered_s)
+        return arrived
+
+    def upload(self, kind: MessageKind, stream: str, content: Content) -> tuple[Content, float]:
+        """Send something from here to the base station.
+
+        Returns:
+            What arrived, and when [s].
+
+        Raises:
+            WorkerError: it was lost.
+        """
+        base = self.hook.local_worker
+        message = Message(kind, self.id, base.id, stream, content)
+        arrived, self.time_s = self._carry(message, self.time_s)
+        base.hear(self.time_s, telemetry=_numbers(content) == 1)
+        return arrived, self.time_s
+
+    def fetch(
+        self, request: int | str, kind: MessageKind, stream: str, content: Content
+    ) -> tuple[Content, float]:
+        """Have something sent to the base station: a small request down, the object up.
+
+        Args:
+            request: what is asked for, an object id or the name of a model.
+
+        Returns:
+            What arrived, and when [s].
+
+        Raises:
+            WorkerError: the request or the answer was lost; the worker still has the object.
+        """
+        base = self.hook.local_worker
+        asked = Message("control", base.id, self.id, "request", {"request": request})
+        _, request_s = self._carry(asked, base.gate_s)
+        self.time_s = max(self.time_s, request_s)
+        return self.upload(kind, stream, content)
+
+    def _carry(self, message: Message, now_s: float) -> tuple[Content, float]:
+        delivery = self.hook.transport.carry(message, now_s=now_s)
+        if delivery.lost or delivery.content is None:
+            # Its airtime has passed for the worker all the same.
+            self.time_s = max(self.time_s, delivery.end_s)
+            raise WorkerError(
+                f"{message.kind} message from {message.sender!r} to {message.receiver!r} was lost at "
+                f"{delivery.end_s:.6g} s; nothing has changed at either end: send it again"
+            )
+        return delivery.content, delivery.end_s
+
+
+class ObjectHandle:
+    """Where one object is. It dies with its pointer, and the object with it.
+
+    The finaliser is here and not on the pointer: ``torch.utils.swap_tensors`` refuses tensors with weak references.
+
+    Attributes:
+        worker, id: the place and the name of the object there.
+        is_data: it came as a ``data`` message, or is a selection of what did.
+    """
+
+    __slots__ = ("id", "is_data", "worker")
+
+    def __init__(self, worker: VirtualWorker, id: int) -> None:
+        self.worker = worker
+        self.id = id
+        self.is_data = False
+
+    def __del__(self) -> None:
+        self.worker.objects.pop(self.id, None)
+
+
+def _numbers(content: Content) -> int:
+    """How many numbers a message is about; 1 for what is small by its nature."""
+    if isinstance(content, ModelContent):
+        return content.layout.length + sum(b.numel() for b in content.state.buffers.values())
+    return sum(t.numel() for t in content) if isinstance(content, tuple) else 1

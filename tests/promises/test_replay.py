@@ -1,0 +1,184 @@
+"""Promises 2 and 5: no measured time; same config, same bytes; killed anywhere and resumed, the same bytes again."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import syft_fl
+from syft_fl.errors import RunError
+from syft_fl.experiment import parse, run
+
+RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl")
+
+# Everything that has memory is in it: residuals, references of several versions, queues, a stand-alone UE.
+SCENARIO: dict[str, Any] = {
+    "seed": 4,
+    "data": {"kind": "synthetic", "train_samples": 120, "test_samples": 30},
+    "model": {"kind": "mlp", "hidden": [8]},
+    "population": {"ues": 5, "cohort": 3, "standalone": True, "eval_every": 2},
+    "training": {"batch_size": 8},
+    "uplink": {
+        "codec": {"kind": "uniform", "bits": 3, "rounding": "stochastic"},
+        "error_feedback": True,
+        "link": {"kind": "shannon", "fading_block": "time", "coherence_s": 0.05},
+        "access": {"kind": "ofdma"},
+    },
+    "downlink": {"codec": {"kind": "qsgd", "block": 32}, "link": {"kind": "shannon"}},
+    "stop": {"rounds": 6},
+}
+
+
+def _run(folder: Path, **options: Any) -> None:
+    run(parse(SCENARIO), out=folder, **options)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULT_FILES}
+
+
+def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
+    _run(tmp_path / "a")
+    _run(tmp_path / "b")
+    assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
+    assert len((tmp_path / "a" / "rounds.jsonl").read_bytes().splitlines()) == 7
+
+
+def test_sleeps_anywhere_leave_the_result_files_as_they_are(tmp_path: Path) -> None:
+    _run(tmp_path / "a")
+    package = str(Path(syft_fl.__file__).parent)
+    calls = 0
+
+    def drowse(frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            calls += 1
+            if calls % 41 == 0:
+                time.sleep(0.001)
+
+    sys.setprofile(drowse)
+    try:
+        _run(tmp_path / "b")
+    finally:
+        sys.setprofile(None)
+    assert calls > 41 * 50
+    assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
+
+
+def test_only_the_provenance_reads_the_hosts_clock() -> None:
+    package = Path(syft_fl.__file__).parent
+    readers = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if {"time", "datetime"} & {name.split(".")[0] for name in names}:
+                readers.add(path.relative_to(package).as_posix())
+    assert readers == {"experiment/runs.py"}
+
+
+KILLER = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    import syft_fl
+    from syft_fl.experiment import parse, run
+    from syft_fl.keys import Key
+    from syft_fl import plots, workers  # all is imported before the first fork
+
+    scenario, folder, points = eval(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    package = str(Path(syft_fl.__file__).parent)
+
+    def profiled(kill_at, **options):
+        calls = 0
+        def count(frame, event, _):
+            nonlocal calls
+            calls += event == "call" and frame.f_code.co_filename.startswith(package)
+            if calls == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.setprofile(count)
+        try:
+            run(parse(scenario), **options)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    def forked(work):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work()
+            except BaseException as error:
+                print(repr(error), file=sys.stderr)
+                os._exit(1)
+            os._exit(0)
+        return os.waitpid(pid, 0)[1]
+
+    total = profiled(-1, out=folder / "whole")
+    for point in range(points):
+        kill_at = 1 + int((Key(0) / point).uniform() * total)
+        out = folder / f"killed{point}"
+        status = forked(lambda: profiled(kill_at, out=out))
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (kill_at, total, status)
+        with (out / "rounds.jsonl").open("ab") if (out / "rounds.jsonl").exists() else open(os.devnull, "ab") as f:
+            f.write(b'{"round":9')  # and the last line is torn
+        assert forked(lambda: run(parse(scenario), out=out, resume=True)) == 0, kill_at
+"""
+
+
+def test_killed_at_twenty_points_and_resumed_a_run_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(SCENARIO), str(tmp_path), "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    whole = _bytes(tmp_path / "whole")
+    for point in range(20):
+        assert _bytes(tmp_path / f"killed{point}") == whole, point
+
+
+def test_a_finished_run_is_only_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(tmp_path)
+    monkeypatch.setattr("syft_fl.experiment.runs.Simulation", None)
+    _run(tmp_path)
+    _run(tmp_path, resume=True)
+
+
+def test_a_folder_with_another_run_is_left_alone_unless_forced(tmp_path: Path) -> None:
+    _run(tmp_path)
+    before = _bytes(tmp_path)
+    with pytest.raises(RunError, match=r"another scenario \(differs in seed: 4 there, 5 here\).*--force"):
+        run(parse(SCENARIO | {"seed": 5}), out=tmp_path)
+    assert _bytes(tmp_path) == before
+    run(parse(SCENARIO | {"seed": 5}), out=tmp_path, force=True)
+    assert _bytes(tmp_path) != before
+
+
+def test_an_unfinished_run_asks_whether_to_resume_or_to_force(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, progress=_interrupt_after(3))
+    with pytest.raises(RunError, match="--resume to go on with it, --force to begin anew"):
+        _run(tmp_path)
+    kept = (tmp_path / "rounds.jsonl").read_bytes()
+    assert len(kept.splitlines()) == 4
+    _run(tmp_path, resume=True)
+    assert (tmp_path / "rounds.jsonl").read_bytes().startswith(kept)
+
+
+def _interrupt_after(rounds: int) -> Any:
+    def progress(_: Any, record: Any) -> None:
+        if record.row["round"] == rounds:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="can't be written .* --out"):
+        _run(tmp_path / "file" / "run")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syft_fl.codecs.packing import pack, unpack
+from syft_fl.errors import CodecError
+
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)
+
+
+def draw(bits: int, count: int) -> np.ndarray:
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    return np.random.Generator(np.random.SFC64(bits)).integers(0, 2**bits, count, dtype=dtype)
+
+
+def as_number(symbols: np.ndarray, bits: int) -> int:
+    """Symbols side by side, the first one lowest: what a stream is, in Python's whole numbers."""
+    return sum(int(symbol) << (i * bits) for i, symbol in enumerate(symbols))
+
+
+@st.composite
+def streams(draw_from: st.DrawFn) -> tuple[int, list[int]]:
+    bits = draw_from(st.integers(1, 16))
+    return bits, draw_from(st.lists(st.integers(0, 2**bits - 1), max_size=70))
+
+
+@given(streams())
+@PROPERTY
+def test_symbols_come_back(stream: tuple[int, list[int]]) -> None:
+    bits, numbers = stream
+    symbols = np.array(numbers, np.uint8 if bits <= 8 else np.uint16)
+    assert unpack(pack(symbols, bits), bits, count=symbols.size).tolist() == numbers
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097])
+def test_no_bit_is_added(bits: int, count: int) -> None:
+    symbols = draw(bits, count)
+    body = pack(symbols, bits)
+    assert len(body) == (count * bits + 7) // 8
+    assert np.array_equal(unpack(body, bits, count=count), symbols)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("count", [1, 8, 13, 100])
+def test_a_stream_is_its_symbols_side_by_side_lowest_first(bits: int, count: int) -> None:
+    symbols = draw(bits, count)
+    assert int.from_bytes(pack(symbols, bits), "little") == as_number(symbols, bits)
+
+
+@pytest.mark.parametrize("bits", range(9, 17))
+@pytest.mark.parametrize("count", [1, 8, 13, 100])
+def test_wide_symbols_are_their_low_bytes_and_then_the_bits_above(bits: int, count: int) -> None:
+    symbols = draw(bits, count)
+    body = pack(symbols, bits)
+    assert list(body[:count]) == [int(symbol) % 256 for symbol in symbols]
+    assert int.from_bytes(body[count:], "little") == as_number(symbols // 256, bits - 8)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_powers_of_two_agree_with_numpy_packbits(bits: int) -> None:
+    symbols = draw(bits, 1001)
+    columns = (symbols[:, None] >> np.arange(bits)) & 1
+    assert pack(symbols, bits) == np.packbits(columns.astype(np.uint8), bitorder="little").tobytes()
+
+
+@given(st.integers(1, 16), st.integers(0, 40), st.randoms(use_true_random=False))
+@PROPERTY
+def test_any_bytes_are_symbols_that_fit(bits: int, count: int, random: object) -> None:
+    body = random.randbytes((count * bits + 7) // 8)  # type: ignore[attr-defined]
+    symbols = unpack(body, bits, count=count)
+    assert symbols.shape == (count,)
+    assert all(int(symbol) < 2**bits for symbol in symbols)
+
+
+@pytest.mark.parametrize("bits", range(1, 16))
+def test_a_symbol_too_many_is_refused(bits: int) -> None:
+    # The published trap: 2**n + 1 symbols written in n bits.
+    symbols = np.array([0, 2**bits], np.uint8 if bits < 8 else np.uint16)
+    with pytest.raises(CodecError, match=f"symbol {2**bits} does not fit in {bits} bits"):
+        pack(symbols, bits)
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+def test_a_body_of_another_length_is_refused(bits: int) -> None:
+    body = pack(draw(bits, 21), bits)
+    for wrong in (body[:-1], body + b"\0"):
+        with pytest.raises(CodecError, match=f"21 symbols of {bits} bits"):
+            unpack(wrong, bits, count=21)
+
+
+def test_the_symbols_are_left_as_they_were() -> None:
+    symbols = draw(5, 33)
+    before = symbols.copy()
+    pack(symbols, 5)
+    assert np.array_equal(symbols, before)
