@@ -21,7 +21,7 @@ from pydantic_core import core_schema
 
 from syft_fl.errors import ConfigError
 
-__all__ = ["Registry", "explain", "import_path", "nearest", "plain", "require", "schema"]
+__all__ = ["Registry", "explain", "import_path", "nearest", "plain", "remember", "require", "schema"]
 
 T = TypeVar("T")
 
@@ -75,12 +75,33 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f"{hint}valid: {', '.join(names)}"
 
 
+_REMEMBERED: dict[str, Any] = {}
+
+
+def remember(value: Any, path: str | None = None) -> str:
+    """A path under which :func:`import_path` finds an object again in this process.
+
+    For what can't be imported: a class in a notebook's cell or in a function, tensors in memory.
+
+    Args:
+        value: anything.
+        path: the name; None: ``module:name`` of a class or function, or of the object's class.
+    """
+    if path is None:
+        named = value if hasattr(value, "__qualname__") else type(value)
+        path = f"{named.__module__}:{named.__qualname__}"
+    _REMEMBERED[path] = value
+    return path
+
+
 def import_path(path: str) -> Any:
-    """The object that ``package.module:name`` names.
+    """The object that ``package.module:name`` names, or that was remembered under this path.
 
     Raises:
         ConfigError: no such module, or no such name in it.
     """
+    if path in _REMEMBERED:
+        return _REMEMBERED[path]
     module_name, _, name = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)

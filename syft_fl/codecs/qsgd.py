@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,15 +36,18 @@ class QSGD:
     the order of :math:`\sqrt n/s`. A million entries in one bucket at 7 levels have a variance of over a hundred times
     :math:`\|v\|^2`: the update drowns in noise, and a plain average of few UEs diverges. With 512 entries and 7
     levels the bound is 3.2 :math:`\|v\|^2` (on Gaussian entries it is about 1.6), with ``block`` at most
-    :math:`s^2` it is below :math:`\|v\|^2`. The price is one norm, 32 bits, for each bucket: 1/16 bit an entry at 512.
+    :math:`s^2` it is at most :math:`\|v\|^2`. The price is one norm, 32 bits, for each bucket: 1/16 bit an entry at 512.
 
     Attributes:
         levels: :math:`s`, 1 … 32767. Symbols of ``ceil(log2(2 * levels + 1))`` bits: 1 level (three symbols) takes 2,
             7 take 4, 127 take 8 bits. A power of two wastes a bit: 16 levels are 33 symbols and take 6.
-        block: entries in a bucket, across tensors; None: the whole vector is one.
+        block: entries in a bucket, across tensors; ``"vector"``: the whole vector is one. (Not None: TOML has no
+            null, so the default would come back in its place.)
 
     Payload: float32 norms, then symbols (level with its sign, plus :math:`s`). A norm beyond the largest float32 number
-    is sent as that number; as no entry is larger, the codec stays unbiased.
+    is sent as that number; as no entry is larger, the codec stays unbiased, to the resolution of
+    :class:`~syft_fl.codecs.rounding.Dither`: entries below :math:`2^{-17}` of the step :math:`\|v\|/s` always
+    arrive as 0.
 
     Source: Alistarh, Grubic, Li, Tomioka, Vojnovic 2017, "QSGD: Communication-Efficient SGD via Gradient
     Quantization and Encoding", section 3.1 and theorem 3.2. Differs from it in: fixed-length symbols in place of Elias
@@ -57,18 +60,18 @@ class QSGD:
     bound: ClassVar[str] = "unbiased; variance <= min(n / s**2, sqrt(n) / s) |v|**2 per bucket of n"
 
     levels: int = 7
-    block: int | None = 512
+    block: int | Literal["vector"] = 512
 
     def __post_init__(self) -> None:
         require(
             1 <= self.levels <= 32767, "levels", self.levels, "in 1 … 32767", "beyond, use kind = 'float32'"
         )
         require(
-            self.block is None or self.block >= 1,
+            self.block == "vector" or self.block >= 1,
             "block",
             self.block,
             "at least 1 entry",
-            "leave it out for buckets of 512; None is one bucket for the whole vector",
+            "for one bucket use block = 'vector'",
         )
 
     def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
@@ -113,7 +116,8 @@ class QSGD:
         return (2 * self.levels).bit_length()
 
     def _spans(self, layout: Layout) -> list[Span]:
-        return block_spans(layout.length, self.block or max(layout.length, 1))
+        whole = max(layout.length, 1)
+        return block_spans(layout.length, whole if self.block == "vector" else self.block)
 
     def _payload_bits(self, layout: Layout) -> int:
         return 32 * count_groups(self._spans(layout)) + self._symbol_bits * layout.length
@@ -126,6 +130,6 @@ def _norms(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float3
         rows = span.rows(entries)
         # Double precision: the square of 1e20 overflows float32, that of 1e-30 vanishes. No BLAS, whose
         # sums depend on the number of threads.
-        np.einsum("ij,ij->i", rows, rows, dtype=np.float64, casting="safe", out=span.column(squares)[:, 0])
+        np.einsum("ij,ij->i", rows, rows, dtype=np.float64, out=span.column(squares)[:, 0])
     largest = float(np.finfo(np.float32).max)
     return np.minimum(np.sqrt(squares), largest).astype(np.float32)

@@ -19,7 +19,7 @@ class Dither:
 
     A number becomes fixed point with 16 fractional bits, 16 random bits are added, and the fraction is cut off.
     A fraction :math:`f` thus rounds up with a probability of the multiple of :math:`2^{-16}` next to :math:`f`: the
-    mean is off by at most :math:`2^{-17}` of a step, some 1/40000 of the standard deviation of a number halfway
+    mean is off by at most :math:`2^{-17}` of a step, 1/65536 of the standard deviation of a number halfway
     between two steps, and with no preferred sign. Whole numbers stay what they are.
 
     Args:

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from syft_fl.data.dataset import Dataset, DataSource, Samples
+from syft_fl.data.dataset import DATASETS, Dataset, DataSource, Samples
 from syft_fl.errors import ConfigError, DataError
+from syft_fl.schema import import_path, remember, schema
 
 __all__ = ["OwnData", "as_dataset", "own_data"]
 
 
-@dataclass(frozen=True)
+@DATASETS
+@schema
 class OwnData:
-    """A data set that is in memory already. In a resolved config stands a fingerprint of it.
+    """A user's own data set.
 
     Attributes:
-        fingerprint: BLAKE2b of all its tensors, so that a run is not resumed with other data.
+        path: ``package.module:name`` of a function that returns what :func:`as_dataset` takes, or of such a value.
+            Data that was handed over in memory has a fingerprint of all its tensors here, so that a run is not resumed
+            with other data.
     """
 
     kind: ClassVar[str] = "own"
-    dataset: InitVar[Dataset]
-    fingerprint: str = field(init=False)
+    path: str
 
-    def __post_init__(self, dataset: Dataset) -> None:
-        object.__setattr__(self, "_dataset", dataset)
-        object.__setattr__(self, "fingerprint", _fingerprint(dataset))
+    def __post_init__(self) -> None:
+        import_path(self.path)
 
     def load(self, *, root: Path | None = None, accept_checksum_mismatch: bool = False) -> Dataset:
-        """The data as it was given."""
-        found: Dataset = getattr(self, "_dataset")  # noqa: B009 - no field, so that configs don't hold tensors
-        return found
+        """The data as it was given, checked."""
+        found = import_path(self.path)
+        return as_dataset(found() if callable(found) else found)
 
 
 def own_data(value: object) -> DataSource:
@@ -46,7 +47,8 @@ def own_data(value: object) -> DataSource:
     """
     if isinstance(value, DataSource) and not isinstance(value, type):
         return value
-    return OwnData(as_dataset(value))
+    dataset = as_dataset(value)
+    return OwnData(path=remember(dataset, f"memory:{_fingerprint(dataset)}"))
 
 
 def _fingerprint(dataset: Dataset) -> str:

@@ -127,7 +127,7 @@ def reading(folder: Path) -> Iterator[None]:
     """
     try:
         with warnings.catch_warnings():
-            # The published pickles are from Python 2, and numpy warns about the way they spell a dtype.
+            # The published pickles are from Python 2; some releases of numpy 2.4 warn about how they spell a dtype.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             yield
     # A damaged pickle can raise nearly anything.

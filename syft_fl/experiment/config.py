@@ -100,6 +100,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:
         raise ConfigError(f"{path} is no {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    if path.suffix == ".json":
+        table.pop("balance", None)  # what the run measured, not what was asked for
     return parse(table, name=path.stem, overrides=overrides)
 
 

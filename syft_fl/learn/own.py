@@ -1,46 +1,45 @@
-"""A user's own model: a module class, or a function that returns a module, as a model factory."""
+"""A user's own model: a module class, or a function that returns a module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from syft_fl.errors import ConfigError
-from syft_fl.learn.models import ModelFactory
+from syft_fl.learn.models import MODELS, ModelFactory
+from syft_fl.schema import import_path, remember, require, schema
 
 __all__ = ["OwnModel", "own_model"]
 
 
-@dataclass(frozen=True)
+@MODELS
+@schema
 class OwnModel:
-    """A model that is made by calling something without arguments. In a resolved config stands its name.
+    """A model that is made by calling something without arguments; the data's shape is the user's concern.
 
     Attributes:
-        name: ``module:name`` of what is called.
+        path: ``package.module:name`` of what is called: a module class, or a function that returns a module.
     """
 
     kind: ClassVar[str] = "own"
-    make: InitVar[Callable[[], Any]]
-    name: str = field(init=False)
+    path: str
 
-    def __post_init__(self, make: Callable[[], Any]) -> None:
-        object.__setattr__(self, "_make", make)
-        named = make if hasattr(make, "__qualname__") else type(make)
-        object.__setattr__(self, "name", f"{named.__module__}:{named.__qualname__}")
+    def __post_init__(self) -> None:
+        require(
+            callable(import_path(self.path)), "path", self.path, "of a module class or of a function"
+        )
 
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A new module; the shapes are the user's concern.
+        """A new module.
 
         Raises:
             ConfigError: the call does not give a module.
         """
-        made = getattr(self, "_make")()  # noqa: B009 - no field, so that configs hold a name and not a function
+        made = import_path(self.path)()
         if not isinstance(made, nn.Module):
             raise ConfigError(
-                f"model = {self.name} gave a {type(made).__name__}; it must give a torch.nn.Module"
+                f"model.path = {self.path!r} gave a {type(made).__name__}; it must give a torch.nn.Module"
             )
         return made
 
@@ -62,4 +61,4 @@ def own_model(value: object) -> ModelFactory:
             f"model is a {type(value).__name__}; it must be a module class or a function that returns a module, "
             "so that its initial value follows the seed: model = Net, not Net()"
         )
-    return OwnModel(value)
+    return OwnModel(path=remember(value))

@@ -102,18 +102,19 @@ class Drawing(Figure):
     """A figure that keeps its style wherever it is drawn, and shows itself in a notebook without pyplot."""
 
     def draw(self, renderer: RendererBase) -> None:
-        # Ticks are made when they are drawn, from the settings of that moment.
+        # Fonts are looked up when they are drawn, by the settings of that moment.
         with styled():
             super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi)
+        with styled():
+            self.savefig(buffer, format="png", dpi=self.dpi)
         return buffer.getvalue()
 
 
 def styled() -> AbstractContextManager[None]:
-    """matplotlib's defaults and our style, whatever the user has set; his settings are back afterwards."""
+    """matplotlib's defaults and our style, whatever the user has set; the settings found are back afterwards."""
     return matplotlib.style.context(["default", dict(STYLE)])
 
 

@@ -56,9 +56,9 @@ class Shade:
 
 SHADES: Mapping[str, Shade] = {
     "downlink": Shade("on air (down)", "#0072B2", "#0072B2"),
-    "compute": Shade("computes", "#d0d0d0", "#d0d0d0"),
+    "compute": Shade("computes", "#dcdcdc", "#dcdcdc"),
     "wait": Shade("waits", "#ffffff", "#909090", "/////"),
-    "uplink": Shade("on air (up)", "#D55E00", "#D55E00"),
+    "uplink": Shade("on air (up)", "#E69F00", "#E69F00"),
 }
 
 

@@ -22,7 +22,7 @@ from syft_fl.schema import require
 
 __all__ = ["SplitMedium"]
 
-_MAX_SILENT_INTERVALS = 1_000_000
+_MAX_SILENT_INTERVALS = 100_000
 
 
 @dataclass(frozen=True, slots=True, order=True)

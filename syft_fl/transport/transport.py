@@ -322,11 +322,17 @@ class Transport:
         return Context(self._layouts[stream], self.key / self.hub / f"download{serial}", serial, round_)
 
     def carry(self, message: Message, *, now_s: float) -> Delivery:
-        """Send a message to one receiver and wait (in simulated time) until it is there or lost."""
+        """Send a message to one receiver and wait (in simulated time) until it is there or lost.
+
+        Time goes on in the message's own direction alone. UEs that are told of one after the other have local
+        times that overlap: while one uploads what it computed, another's download for an earlier time may follow.
+        """
         (outgoing,) = self.prepare(message)
         self.offer(outgoing, now_s=now_s)
+        medium = self._media[outgoing.direction]
         while True:
-            for arrival in self.advance(self.next_event_s()):
+            for transfer in medium.advance(medium.next_event_s()):
+                arrival = self._arrive(outgoing.direction, transfer)
                 if arrival.outgoing is not outgoing:
                     raise TransportError("carry() met a frame that offer() had put on the air; use advance()")
                 return _delivery(arrival)

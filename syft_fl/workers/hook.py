@@ -37,8 +37,9 @@ class Compute(Protocol):
 class TorchHook:
     """The base station's side of virtual workers.
 
-    Making one adds methods ``send``, ``get``, ``move`` and ``copy`` to tensors and modules. Nothing of torch is rewritten. A
-    second hook is a world of its own; worker names are then looked up in it, objects find their own worker's hook.
+    Making one adds methods ``send``, ``get``, ``move`` and ``copy`` to tensors and modules; nothing of torch is
+    rewritten. A second hook is a world of its own: names of workers are looked up in it from then on, and
+    what belongs to workers of the first one goes on there.
 
     Args:
         torch: the torch module, as PySyft wants it; there is only one.

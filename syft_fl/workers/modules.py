@@ -1,8 +1,8 @@
 """Modules that are at a worker: ``send``, ``get``, ``move`` and ``copy``.
 
-A module is sent in place. Its parameters stay the same objects (``torch.utils.swap_tensors`` puts pointers into them), so an
-optimiser made before stays valid. Parameters and buffers travel as one ``model`` message; gradients don't travel and are
-None afterwards. Recurrent modules are looked after by :mod:`~syft_fl.workers.recurrent`.
+A module is sent in place. Its parameters stay the same objects (``torch.utils.swap_tensors`` puts pointers into
+them), so an optimiser made before stays valid. Parameters and buffers travel as one ``model`` message; gradients
+don't travel and are None afterwards. Recurrent modules need a little more (:mod:`~syft_fl.workers.recurrent`).
 
 Left out: tensors that a module keeps outside its parameters and buffers stay where they are.
 """
@@ -21,7 +21,7 @@ from syft_fl.errors import WorkerError
 from syft_fl.transport.message import Content, ModelContent
 from syft_fl.vectors import Layout, ModelState
 from syft_fl.workers import recurrent
-from syft_fl.workers.pointer import is_pointer, plain_behind, point_at
+from syft_fl.workers.pointer import PointerTensor, is_pointer
 from syft_fl.workers.worker import VirtualWorker
 
 __all__ = ["copy_module", "get_module", "move_module", "named_tensors", "send_module"]
@@ -104,7 +104,7 @@ def _fetch(module: Module) -> tuple[Content, float]:
     location = getattr(module, "location", None)
     if not isinstance(location, VirtualWorker):
         raise WorkerError(
-            f"{type(module).__name__} is not sent; send() it first, and get() the same module that was sent (not a part)"
+            f"{type(module).__name__} is not sent; send() it first, and get() what was sent, not a part of it"
         )
     _require_free(module)
     layout = Layout.of(module)
@@ -117,7 +117,7 @@ def _fetch(module: Module) -> tuple[Content, float]:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return plain_behind(tensor) if is_pointer(tensor) else tensor
+    return tensor.held() if is_pointer(tensor) else tensor
 
 
 def _hold_at(worker: VirtualWorker, module: Module, arrived: Content) -> None:
@@ -125,7 +125,7 @@ def _hold_at(worker: VirtualWorker, module: Module, arrived: Content) -> None:
     values = _values(module, arrived)
     for name, tensor in named_tensors(module):
         value = values[name]
-        pointer = point_at(worker.hold(value), value, requires_grad=tensor.requires_grad)
+        pointer = PointerTensor.at(worker.hold(value), value, requires_grad=tensor.requires_grad)
         _put(tensor, pointer)
     module.location = worker  # type: ignore[assignment]
 
@@ -141,7 +141,7 @@ def _values(module: Module, arrived: Content) -> Mapping[str, Tensor]:
             source = content.state.vector[slot.start : slot.stop].view(slot.shape)
         else:
             source = content.state.buffers[name]
-        like = plain_behind(tensor) if is_pointer(tensor) else tensor
+        like = tensor.held() if is_pointer(tensor) else tensor
         values[name] = torch.empty_like(like.detach()).copy_(source)
     return values
 

@@ -10,7 +10,7 @@ from torch import Tensor, as_tensor, nn
 
 from syft_fl.errors import TensorsNotCollocatedException, WorkerError
 from syft_fl.workers.modules import named_tensors
-from syft_fl.workers.pointer import is_pointer, place_of, plain_behind, point_at
+from syft_fl.workers.pointer import PointerTensor, is_pointer, place_of
 from syft_fl.workers.worker import VirtualWorker
 
 __all__ = ["run_at"]
@@ -38,9 +38,9 @@ def run_at(worker: VirtualWorker, fn: Callable[..., Any], handles: tuple[Any, ..
 def _held(worker: VirtualWorker, tensor: Tensor) -> Tensor:
     if not is_pointer(tensor) or tensor.location is not worker:
         raise TensorsNotCollocatedException(
-            f"run() at {worker.id!r} was given a tensor at {place_of(tensor)!r}; send() or move() it there first"
+            f"run() at {worker.id!r} was given a tensor at {place_of(tensor)}; send() or move() it there first"
         )
-    return plain_behind(tensor)
+    return tensor.held()
 
 
 def _twin(worker: VirtualWorker, module: nn.Module) -> nn.Module:
@@ -65,11 +65,11 @@ def _keep(worker: VirtualWorker, module: nn.Module, twin: nn.Module) -> None:
         value = after[name]
         if value.shape != pointer.shape or value.dtype != pointer.dtype:
             raise WorkerError(
-                f"run() at {worker.id!r} gave {name} another shape or dtype; get() the module to change its architecture"
+                f"run() at {worker.id!r} gave {name} another shape or dtype; get() the module to do that"
             )
         worker.objects[pointer.id_at_location] = value.detach()
         grad = value.grad if value.is_leaf else None
-        pointer.grad = None if grad is None else point_at(worker.hold(grad), grad)
+        pointer.grad = None if grad is None else PointerTensor.at(worker.hold(grad), grad)
 
 
 def _pointed(worker: VirtualWorker, result: Any) -> Any:
@@ -78,7 +78,7 @@ def _pointed(worker: VirtualWorker, result: Any) -> Any:
         return None
     if isinstance(result, Tensor | bool | int | float | complex):
         value = as_tensor(result).detach()
-        return point_at(worker.hold(value), value)
+        return PointerTensor.at(worker.hold(value), value)
     if isinstance(result, dict):
         return {name: _pointed(worker, item) for name, item in result.items()}
     if isinstance(result, list | tuple):

@@ -12,8 +12,10 @@ charged the same bits however many objects there were before.
   worker before it sends to the next one. A message is offered at the later of the worker's time and the gate.
 * The base station's clock (``hook.transport.clock``) is the latest arrival of anything, single numbers included.
 
-So a script that loops over its workers in Python gets a latency in which they compute side by side;
-:meth:`~syft_fl.workers.TorchHook.wait` makes the base station wait for all of them.
+So a script that goes round its workers batch by batch gets a latency in which they compute side by side;
+:meth:`~syft_fl.workers.TorchHook.wait` makes the base station wait for all of them. In one direction the air is used in the
+order of the program: a script that sends one worker all its batches before it turns to the next one has the next one's
+batches wait, as its own program says. Send the data first, or train by :meth:`VirtualWorker.run`, to have it otherwise.
 
 **Compute.** A backward pass costs what the hook's compute model says for the largest batch of *sent data* that the
 worker's operations took, with gradients on, since the last one. A selection of sent data (a slice, a

@@ -30,7 +30,7 @@ CASES: dict[str, tuple[Codec, float | None]] = {
         f"uniform {bits} stochastic": (Uniform(bits=bits, rounding="stochastic"), 80) for bits in (1, 2, 4, 8)
     },
     "qsgd 7": (QSGD(), 100),
-    "qsgd 7, one bucket": (QSGD(block=None), 100),
+    "qsgd 7, one bucket": (QSGD(block="vector"), 100),
     "qsgd 16": (QSGD(levels=16), 100),
     "qsgd 127": (QSGD(levels=127), 100),
 }

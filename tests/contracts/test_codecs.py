@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from syft_fl.vectors import Layout, Slot
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 ROUNDING = 2.0**-20  # of the largest magnitude in a group: float32 arithmetic on both sides
 DENORMAL = 2.0**-148  # where float32 has no relative precision any more
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=60)
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
 
 Numbers = np.ndarray
 
@@ -47,61 +48,61 @@ class Claim:
     random: Callable[[Any], bool] = lambda codec: False
 
 
-def split(x: Numbers, layout: Layout, block: int | None) -> list[Numbers]:
-    """Groups of entries; None: one per tensor."""
+@dataclass(frozen=True)
+class Groups:
+    """Entries cut into groups: one per tensor, or every ``block`` entries."""
+
+    starts: Numbers
+    widths: Numbers
+
+    def each(self, ufunc: np.ufunc, x: Numbers) -> Numbers:
+        """[entries] what ``ufunc`` makes of the entry's group."""
+        return np.repeat(ufunc.reduceat(x, self.starts), self.widths) if x.size else x
+
+
+def groups_of(layout: Layout, block: int | None) -> Groups:
     if block is None:
-        return [x[slot.start : slot.stop] for slot in layout.slots if slot.length]
-    return [x[i : i + block] for i in range(0, x.size, block)]
+        starts = [slot.start for slot in layout.slots if slot.length]
+    else:
+        starts = list(range(0, layout.length, block))
+    return Groups(np.array(starts, int), np.diff([*starts, layout.length]))
 
 
-def join(groups: list[Numbers]) -> Numbers:
-    return np.concatenate(groups) if groups else np.empty(0)
+def bernoulli_variance(x: Numbers, step: Numbers) -> Numbers:
+    part = np.abs(np.modf(x / np.where(step > 0, step, 1))[0])
+    return step**2 * part * (1 - part)
 
 
-def bernoulli_variance(x: Numbers, step: float) -> Numbers:
-    part = np.modf(x / step)[0] if step else np.zeros_like(x)
-    return step**2 * np.abs(part) * (1 - np.abs(part))
-
-
-def uniform_step(codec: Any, group: Numbers) -> float:
-    return float(group.max() - group.min()) / (2**codec.bits - 1)
+def uniform_grid(codec: Any, x: Numbers, layout: Layout) -> tuple[Numbers, Numbers]:
+    """Lower ends and steps."""
+    groups = groups_of(layout, codec.block)
+    lower = groups.each(np.minimum, x)
+    return lower, (groups.each(np.maximum, x) - lower) / (2**codec.bits - 1)
 
 
 def uniform_worst(codec: Any, x: Numbers, layout: Layout) -> Numbers:
+    largest = groups_of(layout, codec.block).each(np.maximum, np.abs(x))
     steps = 0.5 if codec.rounding == "nearest" else 1.0
-    groups = split(x, layout, codec.block)
-    return join(
-        [
-            np.full(g.size, steps * uniform_step(codec, g) + ROUNDING * np.abs(g).max() + DENORMAL)
-            for g in groups
-        ]
-    )
+    return steps * uniform_grid(codec, x, layout)[1] + ROUNDING * largest + DENORMAL
 
 
 def uniform_variance(codec: Any, x: Numbers, layout: Layout) -> Numbers | None:
-    if codec.rounding == "nearest":
-        return None
-    groups = split(x, layout, codec.block)
-    return join([bernoulli_variance(g - g.min(), uniform_step(codec, g)) for g in groups])
+    lower, step = uniform_grid(codec, x, layout)
+    return None if codec.rounding == "nearest" else bernoulli_variance(x - lower, step)
 
 
-def buckets(codec: Any, x: Numbers) -> list[Numbers]:
-    return split(x, Layout.flat(x.size), codec.block or max(x.size, 1))
-
-
-def qsgd_norm(group: Numbers) -> float:
-    return min(float(np.sqrt(np.sum(group**2))), FLOAT32_MAX)
+def qsgd_step(codec: Any, x: Numbers) -> Numbers:
+    groups = groups_of(Layout.flat(x.size), None if codec.block == "vector" else codec.block)
+    return np.minimum(np.sqrt(groups.each(np.add, x**2)), FLOAT32_MAX) / codec.levels
 
 
 def qsgd_worst(codec: Any, x: Numbers, layout: Layout) -> Numbers:
     # A denormal norm is rounded to a whole number of 2**-149, and so are the levels.
-    return join(
-        [np.full(g.size, qsgd_norm(g) * (1 / codec.levels + ROUNDING) + DENORMAL) for g in buckets(codec, x)]
-    )
+    return qsgd_step(codec, x) * (1 + ROUNDING * codec.levels) + DENORMAL
 
 
 def qsgd_variance(codec: Any, x: Numbers, layout: Layout) -> Numbers:
-    return join([bernoulli_variance(g, qsgd_norm(g) / codec.levels) for g in buckets(codec, x)])
+    return bernoulli_variance(x, qsgd_step(codec, x))
 
 
 def float16_worst(codec: Any, x: Numbers, layout: Layout) -> Numbers:
@@ -129,11 +130,11 @@ CLAIMS: dict[str, Claim] = {
     "qsgd": Claim(
         (
             {},
-            {"levels": 1, "block": None},
-            {"levels": 2, "block": 1},
+            {"levels": 1, "block": "vector"},
+            {"levels": 2, "block": 3},
             {"levels": 16, "block": 9},
             {"levels": 127},
-            {"levels": 32767, "block": None},
+            {"levels": 32767, "block": "vector"},
         ),
         qsgd_worst,
         qsgd_variance,
@@ -220,9 +221,6 @@ def test_a_codec_names_its_paper_and_its_bound(codec: Any) -> None:
 @every_codec
 def test_settings_survive_a_config_file(codec: Codec) -> None:
     table = json.loads(json.dumps(plain(codec)))
-    # TOML has no null: a block of None is written by leaving the key out, where that is the default.
-    if getattr(codec, "block", 0) is None and codec.kind == "qsgd":
-        table["block"] = None
     assert CODECS.build(table) == codec
 
 
@@ -253,14 +251,14 @@ def test_no_error_exceeds_the_stated_bound(codec: Codec, case: tuple[torch.Tenso
 
 
 @every_codec
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 511, 512, 513, 1023, 1025, 2**18 - 1, 2**18 + 1])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 511, 512, 513, 1023, 1025, 65537])
 def test_every_size_arrives_within_the_bound(codec: Codec, length: int) -> None:
     assert_within_claim(codec, gaussian(length), Layout.flat(length))
 
 
 @every_codec
 def test_tensors_longer_than_a_cache_arrive_within_the_bound(codec: Codec) -> None:
-    lengths = (3, 2**18 + 5, 0, 2**19 + 1, 10)
+    lengths = (3, 2**18 + 5, 0, 2**18, 10)
     assert_within_claim(codec, gaussian(sum(lengths)), layout_of(*lengths))
 
 
@@ -311,7 +309,7 @@ def test_float16_saturates_instead_of_overflowing() -> None:
 
 @every_random_codec
 def test_mean_and_variance_of_every_entry_are_those_claimed(codec: Codec) -> None:
-    sends, length = 4000, 24
+    sends, length = 1000, 24
     layout = layout_of(10, 14)
     x = gaussian(length)
     exact = x.double().numpy()
@@ -338,7 +336,7 @@ def test_the_mean_of_n_senders_is_n_times_as_good(codec: Codec) -> None:
     error = np.mean([through(codec, x, ctx).double().numpy() - exact for ctx in ctxs], axis=0)
     variance = claim_of(codec).variance(codec, exact, ctxs[0].layout)
     assert variance is not None
-    # Relative standard error of a sum of 3000 nearly Gaussian squares is at most √(2·Σvar²)/Σvar.
+    # The squares of nearly Gaussian means: twice the squared variance each. A sixth standard error for the nearly.
     spread = np.sqrt(2 * np.sum(variance**2)) / variance.sum()
     floor = length * (ROUNDING * float(np.abs(exact).max())) ** 2
     assert abs(np.sum(error**2) - variance.sum() / senders) <= (6 * spread * variance.sum() / senders + floor)
@@ -409,16 +407,16 @@ def test_payload_bits_count_every_bit_on_the_air_and_no_other(codec: Codec, leng
             continue
         if changed == decoded:
             silent.append(bit)
-    # The unused end of the last byte is not charged. A group of one or of equal values says some things twice:
-    # its symbols are immaterial, so those bits are looked for in longer vectors only.
-    if length >= 8 and not few_per_group(codec):
+    # The unused end of the last byte is not charged.
+    if length >= 8 and says_each_bit_once(codec):
         assert silent == list(range(payload.bits, 8 * len(payload.body)))
     assert set(range(payload.bits, 8 * len(payload.body))) <= set(silent)
 
 
-def few_per_group(codec: Codec) -> bool:
-    """Groups so small, or levels so few, that scales and symbols repeat each other or a bucket may be all zero."""
-    return (getattr(codec, "block", None) or 512) < 8 or getattr(codec, "levels", 512) < 7
+def says_each_bit_once(codec: Codec) -> bool:
+    """Not in groups of a few entries (one alone is all scale), nor at a few levels (all may be 0)."""
+    block = getattr(codec, "block", None)
+    return not (isinstance(block, int) and block < 8) and getattr(codec, "levels", 7) >= 7
 
 
 @every_codec
@@ -477,7 +475,7 @@ def decode_or_refuse(codec: Codec, body: bytes, bits: int, layout: Layout) -> to
 
 @every_codec
 @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=3), random=st.randoms(use_true_random=False))
-@settings(PROPERTY, max_examples=200)
+@settings(PROPERTY, max_examples=40)
 def test_bytes_of_the_right_size_decode_to_a_finite_vector_or_are_refused(
     codec: Codec, lengths: list[int], random: Any
 ) -> None:
@@ -552,7 +550,7 @@ def test_a_qsgd_symbol_above_the_highest_level_is_refused() -> None:
     norm = np.array([1], "<f4").tobytes()
     ctx = Context(Layout.flat(2), Key(1))
     assert codec.decode(Payload(norm + b"\xe0", 40), ctx=ctx)[0].tolist() == [-1.0, 1.0]
-    with pytest.raises(CodecError, match="symbol 15 .* is above 14"):
+    with pytest.raises(CodecError, match=r"symbol 15 .* is above 14"):
         codec.decode(Payload(norm + b"\xf0", 40), ctx=ctx)
 
 
@@ -580,7 +578,7 @@ def test_a_fresh_process_decodes_from_bytes_and_settings_alone() -> None:
         payload, _ = codec.encode(gaussian(layout.length), ctx=ctx)
         message = {
             "kind": codec.kind,
-            "settings": {name: getattr(codec, name) for name in codec.__dataclass_fields__},  # type: ignore[attr-defined]
+            "settings": dataclasses.asdict(codec),  # type: ignore[call-overload]
             "slots": [(slot.name, slot.shape, slot.start) for slot in layout.slots],
             "body": payload.body.hex(),
             "bits": payload.bits,
@@ -588,5 +586,6 @@ def test_a_fresh_process_decodes_from_bytes_and_settings_alone() -> None:
         lines.append(json.dumps(message))
         expected.append(codec.decode(payload, ctx=ctx)[0].numpy().tobytes().hex())
     receiver = [sys.executable, "-c", RECEIVER]
-    done = subprocess.run(receiver, input="\n".join(lines), text=True, capture_output=True, check=True)
+    done = subprocess.run(receiver, input="\n".join(lines), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == expected

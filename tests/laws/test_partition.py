@@ -83,8 +83,8 @@ def test_iid_samples_per_ue_leaves_the_rest_out():
         IID(samples_per_ue=300).split(labels, ues=4, key=KEY)
 
 
-def test_iid_labels_pass_a_chi_square_test():
-    labels = balanced(10, 1000)
+def test_iid_labels_of_sorted_data_pass_a_chi_square_test():
+    labels = balanced(10, 1000).sort().values
     parts = IID().split(labels, ues=10, key=KEY)
     counts = torch.stack([torch.bincount(labels[part], minlength=10) for part in parts]).double()
     chi_square = ((counts - 100) ** 2 / 100).sum().item()
@@ -187,8 +187,8 @@ def test_quantity_shares_have_the_variance_of_the_beta_law():
     assert abs(squares.mean() - expected) < 5 * squares.std() / draws**0.5
 
 
-def test_quantity_keeps_the_label_shares():
-    labels = balanced(10, 1000)
+def test_quantity_keeps_the_label_shares_of_sorted_data():
+    labels = balanced(10, 1000).sort().values
     for part in Quantity(alpha=1.0, min_samples=500).split(labels, ues=5, key=KEY):
         n = len(part)
         counts = torch.bincount(labels[part], minlength=10)

@@ -19,6 +19,7 @@ from syft_fl.learn import (
     CifarCNN,
     DocumentCNN,
     LeNet5,
+    OwnModel,
     ResNet18,
     Softmax,
     build_seeded,
@@ -60,7 +61,7 @@ CASES = [
 
 
 def test_every_registered_model_is_built_and_run():
-    assert {type(model) for model, _ in CASES} == set(MODELS)
+    assert {type(model) for model, _ in CASES} | {OwnModel} == set(MODELS)
 
 
 @pytest.mark.parametrize(("model", "shape"), CASES)
@@ -157,7 +158,7 @@ def test_global_generators_are_put_back_even_if_building_fails():
 def test_own_model_may_be_a_class_or_a_function_and_is_known_by_name():
     assert isinstance(own_model(Curious).build(DIGIT, 10), Curious)
     assert isinstance(own_model(lambda: nn.Linear(2, 2)).build((2,), 2), nn.Linear)
-    assert plain(own_model(Curious)) == {"kind": "own", "name": f"{__name__}:Curious"}
+    assert plain(own_model(Curious)) == {"kind": "own", "path": f"{__name__}:Curious"}
     assert own_model(MLP()) == MLP()
 
 

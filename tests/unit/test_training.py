@@ -233,6 +233,18 @@ def test_divergence_in_the_last_step_is_seen_though_its_loss_was_finite():
     assert not report.finite
 
 
+def test_an_infinite_loss_is_seen_though_the_parameters_stay_finite():
+    class WithoutClassTwo(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).masked_fill(torch.tensor([False, False, True]), -math.inf)
+
+    module = fresh(lambda: WithoutClassTwo(12, 3))
+    report = train(module, toy(), training=Training(), key=KEY, round=1)
+    assert report.loss == math.inf
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+    assert not report.finite
+
+
 def test_training_learns():
     generator = Key(9).torch()
     y = torch.randint(3, (300,), generator=generator)

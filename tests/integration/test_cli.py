@@ -1,0 +1,182 @@
+"""The command line as a stranger meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from syft_fl.cli import main
+
+TOML = """
+name = "tiny"
+seeds = [0, 1]
+target_accuracy = 0.2
+
+[data]
+kind = "synthetic"
+train_samples = 120
+test_samples = 40
+
+[model]
+kind = "softmax"
+
+[population]
+ues = 3
+
+[stop]
+rounds = 3
+
+[[variants]]
+name = "float32"
+
+[[variants]]
+name = "uniform-4"
+uplink.codec = { kind = "uniform", bits = 4 }
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(TOML)
+    return path
+
+
+def _exit(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+def test_compare_writes_a_folder_prints_the_table_and_draws_the_figures(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit("compare", str(config)) == 0
+    printed = capsys.readouterr()
+    assert "rho = 1" in printed.out
+    lines = printed.out.splitlines()
+    assert any(line.startswith("float32") for line in lines)
+    assert any(line.startswith("uniform-4") for line in lines)
+    folder = config.parent / "results" / "tiny"
+    for variant in ("float32", "uniform-4"):
+        for seed in (0, 1):
+            names = {path.name for path in (folder / variant / f"seed{seed}").iterdir()}
+            assert names == {"config.json", "rounds.jsonl", "transfers.jsonl", "provenance.json"}
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert {"accuracy-latency_s.png", "accuracy-latency_s.pdf", "time-to-target.svg"} <= figures
+    assert "simulated s" in printed.err
+
+
+def test_figures_are_drawn_again_from_the_files_alone(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _exit("compare", str(config))
+    folder = config.parent / "results" / "tiny"
+    first = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    config.unlink()
+    assert _exit("plot", str(folder), "--out", "again") == 0
+    again = {path.name: path.read_bytes() for path in (config.parent / "again").iterdir()}
+    assert again == first
+
+
+def test_run_takes_overrides_a_variant_and_a_seed(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = _exit(
+        "run", str(config), "stop.rounds=2", "--variant", "uniform-4", "--seed", "7", "--out", "here"
+    )
+    assert code == 0
+    assert "uniform-4 (seed 7): accuracy" in capsys.readouterr().out
+    held = json.loads((config.parent / "here" / "config.json").read_text())
+    assert held["seed"] == 7
+    assert held["stop"]["rounds"] == 2
+    assert held["uplink"]["codec"] == {"kind": "uniform", "bits": 4, "rounding": "nearest"}
+    assert held["balance"]["rho"] == 1.0
+
+
+def test_a_resolved_config_runs_again_and_gives_the_same_rounds(config: Path) -> None:
+    _exit("run", str(config), "--out", "a")
+    assert _exit("run", "a/config.json", "--out", "b") == 0
+    folder = config.parent
+    assert (folder / "a/rounds.jsonl").read_bytes() == (folder / "b/rounds.jsonl").read_bytes()
+
+
+def test_check_trains_nothing_and_prints_scenario_rho_and_airtime(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syft_fl.experiment.runs.Simulation", None)
+    assert _exit("check", str(config)) == 0
+    printed = capsys.readouterr().out
+    assert 'kind = "per_sample"' in printed
+    assert "# rho = 1:" in printed
+    float32, uniform = (
+        next(line.split() for line in printed.splitlines() if line.startswith(f"# {name} "))
+        for name in ("float32", "uniform-4")
+    )
+    assert int(float32[2].replace(",", "")) == 32 * 210 + 8 * 36
+    assert int(uniform[2].replace(",", "")) == 4 * 210 + 2 * 64 + 8 * 36
+    assert float(uniform[4]) < float(float32[4]) / 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "none.toml"], "error: none.toml can't be read"),
+        (["check", "tiny.toml", "uplink.codec=qsgdd"], "did you mean 'qsgd'"),
+        (["run", "tiny.toml", "--variant", "float16"], "variant = 'float16' is not in tiny"),
+        (["run", "tiny.toml", "population.ues=500"], "500"),
+        (["plot", "."], "holds no comparison"),
+        (["check", "tiny.toml", "data.kind=mnist", "--data-root", "nowhere"], "--data-root"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert _exit(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_an_interrupt_keeps_finished_rounds_and_says_how_to_go_on(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from syft_fl.federation import Simulation
+
+    step = Simulation.step
+
+    def interrupted(self: Simulation) -> object:
+        if self.round == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Simulation, "step", interrupted)
+    assert _exit("run", str(config), "--out", "here") == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert len((config.parent / "here" / "rounds.jsonl").read_bytes().splitlines()) == 3
+    monkeypatch.setattr(Simulation, "step", step)
+    assert _exit("run", str(config), "--out", "here", "--resume") == 0
+    assert len((config.parent / "here" / "rounds.jsonl").read_bytes().splitlines()) == 4
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\n"
+        "from syft_fl.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules), 'imported too much'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "syft_fl", "check", "none.toml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: none.toml can't be read")

@@ -1,0 +1,412 @@
+import math
+from dataclasses import dataclass, field
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from syft_fl.errors import ConfigError
+from syft_fl.experiment.statistics import on_grid, summary
+from syft_fl.plots import SINGLE_IN, accuracy_against, draw_all, looks, save, time_to_target, timeline
+from syft_fl.plots.style import PALETTE
+from syft_fl.plots.timeline import BASE_STATION, MAX_UES, Span, spans
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    name: str
+    seed: int
+    rounds: pd.DataFrame
+    transfers: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass(frozen=True)
+class FakeComparison:
+    results: tuple[FakeRun, ...]
+    target_accuracy: float | None = None
+
+
+def run(name, seed, *, scale_s=1.0, top=0.95, rounds=6, transfers=None):
+    number = np.arange(rounds + 1)
+    frame = pd.DataFrame(
+        {
+            "round": number,
+            "latency_s": number * scale_s * (1 + 0.1 * seed),
+            "accuracy": top - (top - 0.1) * 0.5**number,
+            "loss": 2.0 * 0.5**number,
+            "train_loss": [NAN, *(1.5 * 0.5 ** number[1:])],
+            "uplink_bits": number * scale_s * 2e6,
+            "downlink_bits": number * 4e6,
+            "energy_j": number * scale_s * 0.01,
+        }
+    )
+    return FakeRun(name, seed, frame, pd.DataFrame() if transfers is None else transfers)
+
+
+def comparison(*, seeds=3, target=0.8):
+    variants = [("float32", 8.0, 0.95), ("qsgd-4", 2.0, 0.93), ("sign", 1.0, 0.7)]
+    runs = [run(name, seed, scale_s=s, top=top) for name, s, top in variants for seed in range(seeds)]
+    return FakeComparison(tuple(runs), target)
+
+
+def sent(direction, ues, offered_s, start_s, end_s, *, round_=1, kind="model", lost=()):
+    return {
+        "round": round_,
+        "direction": direction,
+        "kind": kind,
+        "ues": list(ues),
+        "offered_s": offered_s,
+        "start_s": start_s,
+        "end_s": end_s,
+        "lost": list(lost),
+    }
+
+
+def recorded(*rows):
+    return FakeRun("float32", 0, pd.DataFrame(), pd.DataFrame(rows))
+
+
+def one_round(*, ues=2, offset_s=10.0):
+    """A multicast of 1 s, then uploads of 1 s, one after the other, of UEs that are done after 3, 3.5, 4, … s."""
+    names = [f"ue{i}" for i in range(ues)]
+    rows = [sent("downlink", names, offset_s, offset_s, offset_s + 1)]
+    for i, name in enumerate(names):
+        start_s = offset_s + 3 + i
+        rows.append(sent("uplink", [name], offset_s + 3 + 0.5 * i, start_s, start_s + 1))
+    return recorded(*rows)
+
+
+def line_of(figure, name):
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == name]
+    return line
+
+
+def legend_names(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "unit"),
+    [
+        ("latency_s", "Simulated time [s]", 1),
+        ("uplink_bits", "Sent on the uplink [Mbit]", 1e6),
+        ("downlink_bits", "Sent on the downlink [Mbit]", 1e6),
+        ("energy_j", "Energy [J]", 1),
+        ("round", "Round", 1),
+    ],
+)
+def test_curves_are_the_statistics_in_the_unit_of_the_label(x, label, unit):
+    results = comparison().results
+    figure = accuracy_against(results, x)
+    assert figure.axes[0].get_xlabel() == label
+    assert figure.axes[0].get_ylabel() == "Accuracy [%]"
+    for name in ("float32", "qsgd-4", "sign"):
+        curve = on_grid([one for one in results if one.name == name], x, "accuracy")
+        line = line_of(figure, name)
+        np.testing.assert_allclose(line.get_xdata(), curve[x] / unit)
+        np.testing.assert_allclose(line.get_ydata(), curve["mean"])
+        assert line.get_drawstyle() == "steps-post"
+
+
+def test_bands_reach_from_the_smallest_to_the_largest_seed():
+    results = (run("a", 0, top=0.9), run("a", 1, top=0.5))
+    curve = on_grid(results, "latency_s", "accuracy")
+    (band,) = accuracy_against(results).axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(curve["low"].min())
+    assert heights.max() == pytest.approx(curve["high"].max())
+
+
+def test_one_seed_has_no_band_and_no_word_of_seeds():
+    figure = accuracy_against(comparison(seeds=1).results)
+    assert not figure.axes[0].collections
+    assert figure.legends[0].get_title().get_text() == ""
+    assert (
+        accuracy_against(comparison().results).legends[0].get_title().get_text()
+        == "mean and range of 3 seeds"
+    )
+
+
+def test_legend_names_every_variant_and_the_target():
+    figure = accuracy_against(comparison().results, target=0.8)
+    assert legend_names(figure) == ["float32", "qsgd-4", "sign", "target 80 %"]
+    assert set(line_of(figure, "target 80 %").get_ydata()) == {0.8}
+
+
+def test_a_target_is_no_line_among_losses():
+    figure = accuracy_against(comparison().results, y="train_loss", target=0.8)
+    assert legend_names(figure) == ["float32", "qsgd-4", "sign"]
+    assert figure.axes[0].get_ylabel() == "Training loss"
+
+
+def test_a_variant_that_was_never_evaluated_says_so():
+    silent = run("silent", 0)
+    silent.rounds["accuracy"] = NAN
+    figure = accuracy_against([run("a", 0), silent])
+    assert legend_names(figure) == ["a", "silent (too few evaluations)"]
+
+
+def test_a_single_evaluated_round_is_a_visible_point():
+    single = run("a", 0)
+    single.rounds.loc[single.rounds["round"] != 4, "accuracy"] = NAN
+    line = line_of(accuracy_against([single]), "a")
+    known = ~np.isnan(line.get_ydata())
+    assert line.get_xdata()[known].tolist() == [4.0]
+    assert line.get_marker() == "o"
+    assert np.flatnonzero(known)[0] % line.get_markevery() == 0
+
+
+def test_unknown_axes_are_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="latency_s, uplink_bits"):
+        accuracy_against([run("a", 0)], "wall_s")
+    with pytest.raises(ConfigError, match="train_loss"):
+        accuracy_against([run("a", 0)], y="cohort")
+
+
+def test_a_logarithmic_axis_shows_every_variant():
+    figure = accuracy_against(comparison().results, "uplink_bits", log_x=True)
+    assert figure.axes[0].get_xscale() == "log"
+    assert 0 < figure.axes[0].get_xlim()[0] <= 2.0  # the first upload of the cheapest variant
+
+
+def test_twelve_variants_all_differ_without_colour():
+    pairs = {(str(look.linestyle), look.marker) for look in looks(map(str, range(12))).values()}
+    assert len(pairs) == 12
+
+
+def test_a_variant_has_one_colour_in_all_figures():
+    whole = comparison()
+    same = looks(one.name for one in whole.results)
+    some = [one for one in whole.results if one.name == "sign"]
+    curve = line_of(accuracy_against(some, variant_looks=same), "sign")
+    bars = time_to_target(whole, variant_looks=same).axes[0].patches
+    assert curve.get_color() == same["sign"].color == PALETTE[2]
+    assert [bar.get_facecolor()[:3] for bar in bars[:2]] == [to_rgba(color)[:3] for color in PALETTE[:2]]
+    assert bars[2].get_edgecolor() == to_rgba(PALETTE[2])
+
+
+def test_bars_are_as_long_as_the_mean_times_of_the_summary():
+    whole = comparison()
+    figure = time_to_target(whole)
+    frame = summary(whole)
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(widths[:2], frame["time_to_target_s"].iloc[:2])
+    assert figure.axes[0].get_xlabel() == "Simulated time to 80 % accuracy [s]"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["float32", "qsgd-4", "sign"]
+
+
+def test_whiskers_are_the_interval_of_the_summary():
+    whole = comparison()
+    row = summary(whole).loc["float32"]
+    whiskers = time_to_target(whole).axes[0].collections[0].get_segments()[0][:, 0]
+    half_s = row["time_to_target_half_width_s"]
+    np.testing.assert_allclose(whiskers, [row["time_to_target_s"] - half_s, row["time_to_target_s"] + half_s])
+
+
+def test_a_variant_that_never_gets_there_is_an_open_bar_to_the_end_of_its_run():
+    figure = time_to_target(comparison())
+    bar = figure.axes[0].patches[2]
+    assert bar.get_width() == pytest.approx(6.0)  # seed 0 ends first, after 6 rounds of 1 s
+    assert bar.get_hatch()
+    assert bar.get_facecolor() == to_rgba("white")
+    assert texts(figure)[2] == "not reached"
+
+
+def test_a_variant_that_gets_there_with_some_seeds_says_with_how_many_it_did_not():
+    runs = (run("a", 0, scale_s=2.0), run("a", 1, scale_s=3.0, top=0.5), run("a", 2, scale_s=2.0, top=0.5))
+    figure = time_to_target(FakeComparison(runs, 0.8))
+    assert texts(figure) == ["not reached (2 of 3)"]
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(6 * 2.0 * 1.2)
+
+
+def test_one_seed_has_a_bar_without_whiskers():
+    axes = time_to_target(comparison(seeds=1)).axes[0]
+    assert not axes.collections
+    assert not axes.lines
+
+
+def test_bars_need_a_target():
+    with pytest.raises(ConfigError, match="target_accuracy"):
+        time_to_target(comparison(target=None))
+
+
+def test_a_ue_receives_computes_waits_and_sends_without_a_gap():
+    found = spans(one_round().transfers, 1)
+    assert [span for span in found if span.party == "ue0"] == [
+        Span("ue0", "downlink", 10, 11),
+        Span("ue0", "uplink", 13, 14),
+        Span("ue0", "compute", 11, 13),
+    ]
+    mine = sorted((span for span in found if span.party == "ue1"), key=lambda span: span.start_s)
+    assert [(span.activity, span.start_s, span.end_s) for span in mine] == [
+        ("downlink", 10, 11),
+        ("compute", 11, 13.5),
+        ("wait", 13.5, 14),
+        ("uplink", 14, 15),
+    ]
+
+
+def test_the_base_station_is_there_for_every_transmission_once():
+    found = [span for span in spans(one_round().transfers, 1) if span.party == BASE_STATION]
+    assert [(span.activity, span.start_s, span.end_s) for span in found] == [
+        ("downlink", 10, 11),
+        ("uplink", 13, 14),
+        ("uplink", 14, 15),
+    ]
+
+
+def test_computing_starts_at_the_last_model_that_arrived_even_of_an_earlier_round():
+    rows = [
+        sent("downlink", ["ue0"], 0, 0, 1),
+        sent("downlink", ["ue0"], 2, 2, 3, lost=["ue0"]),
+        sent("downlink", ["ue0"], 3, 3, 4, kind="control"),
+        sent("uplink", ["ue0"], 5, 5, 6, round_=2),
+    ]
+    found = spans(recorded(*rows).transfers, 2)
+    assert [span for span in found if span.activity == "compute"] == [Span("ue0", "compute", 1, 5)]
+
+
+def test_a_ue_that_skips_has_computed_until_its_skip():
+    rows = [sent("downlink", ["ue0"], 0, 0, 1), sent("uplink", ["ue0"], 4, 4, 4.1, kind="control")]
+    found = spans(recorded(*rows).transfers, 1)
+    assert [span for span in found if span.activity == "compute"] == [Span("ue0", "compute", 1, 4)]
+
+
+def test_the_timeline_starts_at_0_and_draws_what_the_spans_say():
+    figure = timeline(one_round())
+    axes = figure.axes[0]
+    containers = {container.get_label(): container for container in axes.containers}
+    uplinks = [(bar.get_x(), bar.get_width()) for bar in containers["on air (up)"]]
+    np.testing.assert_allclose(sorted(uplinks), [(3, 1), (3, 1), (4, 1), (4, 1)])
+    assert axes.get_xlabel() == "Simulated time in round 1 [s], from 10.00 s on"
+    assert axes.get_xlim()[0] == 0
+    assert legend_names(figure) == ["on air (down)", "computes", "waits", "on air (up)"]
+
+
+def test_rows_are_the_base_station_and_ues_by_the_end_of_their_upload():
+    rows = [
+        sent("downlink", ["a", "b", "c"], 0, 0, 1),
+        sent("uplink", ["b"], 2, 2, 3),
+        sent("uplink", ["c"], 2, 3, 4),
+    ]
+    labels = [label.get_text() for label in timeline(recorded(*rows)).axes[0].get_yticklabels()]
+    assert labels == [BASE_STATION, "b", "c", "a"]
+
+
+def test_what_did_not_arrive_is_crossed():
+    rows = [sent("downlink", ["a", "b"], 0, 0, 1, lost=["b"]), sent("uplink", ["a"], 2, 2, 3, lost=["a"])]
+    figure = timeline(recorded(*rows))
+    cross = line_of(figure, "did not arrive")
+    assert sorted(cross.get_xydata().tolist()) == [[1, 2], [3, 1]]
+
+
+def test_of_many_ues_the_first_are_drawn_and_the_figure_says_so():
+    figure = timeline(one_round(ues=MAX_UES + 5))
+    axes = figure.axes[0]
+    assert len(axes.get_yticks()) == MAX_UES + 1
+    assert (
+        axes.get_title(loc="left") == f"the first {MAX_UES} of {MAX_UES + 5} UEs by the end of their upload"
+    )
+    assert timeline(one_round(ues=MAX_UES)).axes[0].get_title(loc="left") == ""
+
+
+def test_a_round_without_transmissions_is_refused():
+    with pytest.raises(ConfigError, match="round = 7"):
+        timeline(one_round(), round=7)
+    with pytest.raises(ConfigError, match="there is none"):
+        timeline(recorded())
+
+
+@pytest.mark.parametrize("width_in", [SINGLE_IN, 2 * SINGLE_IN])
+def test_nothing_is_cut_off_at_the_edges(width_in):
+    whole = comparison()
+    figures = [
+        accuracy_against(whole.results, target=0.8, width_in=width_in),
+        time_to_target(whole, width_in=width_in),
+        timeline(one_round(ues=10), width_in=width_in),
+    ]
+    for figure in figures:
+        figure.draw_without_rendering()
+        drawn_in = figure.get_tightbbox(figure.canvas.get_renderer())
+        assert figure.get_figwidth() == width_in
+        assert min(drawn_in.x0, drawn_in.y0) >= 0
+        assert drawn_in.x1 <= width_in
+        assert drawn_in.y1 <= figure.get_figheight()
+
+
+@pytest.mark.parametrize("width_in", [SINGLE_IN, 2 * SINGLE_IN])
+def test_the_legend_covers_no_data(width_in):
+    figure = accuracy_against(comparison().results, target=0.8, width_in=width_in)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent(figure.canvas.get_renderer())
+    assert not legend.overlaps(figure.axes[0].bbox)
+
+
+def test_the_users_settings_are_left_as_found_and_not_used():
+    def pixels():
+        figure = accuracy_against(comparison().results)
+        figure.canvas.draw()
+        return np.asarray(figure.canvas.buffer_rgba())
+
+    mine = {"font.size": 21.0, "lines.linewidth": 9.0, "font.sans-serif": ["DejaVu Serif"]}
+    before = pixels()
+    with matplotlib.rc_context(mine):
+        np.testing.assert_array_equal(pixels(), before)
+        assert {name: matplotlib.rcParams[name] for name in mine} == mine
+
+
+def test_a_figure_shows_itself_in_a_notebook():
+    assert timeline(one_round())._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_same_data_give_the_same_bytes(tmp_path):
+    first, second = (save(accuracy_against(comparison().results), tmp_path / side, "f") for side in "ab")
+    assert [path.suffix for path in first] == [".png", ".pdf", ".svg"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_files_hold_no_date_and_no_version(tmp_path):
+    png, pdf, svg = (path.read_bytes() for path in save(timeline(one_round()), tmp_path, "f"))
+    assert b"Software" not in png
+    assert b"CreationDate" not in pdf
+    assert b"dc:date" not in svg
+    assert not any(matplotlib.__version__.encode() in content for content in (pdf, svg))
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'png'"):
+        save(timeline(one_round()), tmp_path / "new", "f", formats=("pdf", "pngg"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_figures_are_drawn_from_the_tables(tmp_path):
+    transfers = one_round().transfers
+    runs = tuple(run(name, seed, transfers=transfers) for name in ("float32", "q") for seed in range(2))
+    paths = draw_all(FakeComparison(runs, 0.8), tmp_path, formats=("svg",))
+    assert [path.name for path in paths] == [
+        "accuracy-latency_s.svg",
+        "accuracy-uplink_bits.svg",
+        "accuracy-energy_j.svg",
+        "time-to-target.svg",
+        "timeline-float32.svg",
+        "timeline-q.svg",
+    ]
+    assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_without_a_target_and_transmissions_those_figures_are_left_out(tmp_path):
+    paths = draw_all(FakeComparison((run("a", 0),)), tmp_path, formats=("png",))
+    assert [path.stem for path in paths] == [
+        "accuracy-latency_s",
+        "accuracy-uplink_bits",
+        "accuracy-energy_j",
+    ]
