@@ -15,7 +15,7 @@ import typer
 from syft_fl.errors import SyftFLError
 
 if TYPE_CHECKING:
-    from syft_fl.experiment import Progress
+    from syft_fl.experiment import Comparison, Progress
     from syft_fl.federation import RoundRecord, Simulation
 
 __all__ = ["app", "main"]
@@ -102,7 +102,6 @@ def compare(
     """Run all variants of an experiment with all seeds; print the table, draw the figures."""
     from syft_fl.experiment import compare as compare_all
     from syft_fl.experiment import load
-    from syft_fl.plots import draw_all
 
     experiment = load(config, overrides or ())
     folder = out or Path("results") / experiment.name
@@ -118,8 +117,7 @@ def compare(
         )
     typer.echo(_budget_line(comparison.results[0].config))
     typer.echo(str(comparison))
-    for path in draw_all(comparison, folder / "figures"):
-        typer.echo(f"figure {path}")
+    _draw(comparison, folder / "figures")
 
 
 @app.command()
@@ -131,7 +129,6 @@ def plot(
 ) -> None:
     """Draw the figures again, from a folder's files alone."""
     from syft_fl.experiment import Comparison, Result
-    from syft_fl.plots import draw_all
 
     single = (folder / "config.json").exists()
     found = (
@@ -140,8 +137,7 @@ def plot(
         else Comparison.load(folder)
     )
     typer.echo(str(found))
-    for path in draw_all(found, out or folder / "figures"):
-        typer.echo(f"figure {path}")
+    _draw(found, out or folder / "figures")
 
 
 @app.command()
@@ -183,13 +179,20 @@ class _Bar:
                 if self._bar is not None:
                     self._bar.close()
                 total = simulation.scenario.stop.rounds
-                self._bar = tqdm(total=total, desc=f"{name} seed {seed}", unit="round", file=sys.stderr)
+                self._bar = tqdm(total=total, desc=f"{name} seed {seed}", unit="round", leave=False)
             row = record.row
             self._bar.n = row["round"]
             accuracy = "" if row["accuracy"] is None else f", accuracy {100 * row['accuracy']:.1f} %"
             self._bar.set_postfix_str(f"{row['latency_s']:.3g} simulated s{accuracy}")
 
         return show
+
+
+def _draw(comparison: Comparison, folder: Path) -> None:
+    from syft_fl.plots import draw_all
+
+    written = draw_all(comparison, folder)
+    typer.echo(f"figure: {written[0]} ({len(written)} files of figures beside it)")
 
 
 def _budget_line(config: Any) -> str:

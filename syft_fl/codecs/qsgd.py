@@ -36,7 +36,8 @@ class QSGD:
     the order of :math:`\sqrt n/s`. A million entries in one bucket at 7 levels have a variance of over a hundred times
     :math:`\|v\|^2`: the update drowns in noise, and a plain average of few UEs diverges. With 512 entries and 7
     levels the bound is 3.2 :math:`\|v\|^2` (on Gaussian entries it is about 1.6), with ``block`` at most
-    :math:`s^2` it is at most :math:`\|v\|^2`. The price is one norm, 32 bits, for each bucket: 1/16 bit an entry at 512.
+    :math:`s^2` it is at most :math:`\|v\|^2`. The price is a norm of 32 bits for each bucket: 1/16 bit an entry
+    at 512.
 
     Attributes:
         levels: :math:`s`, 1 … 32767. Symbols of ``ceil(log2(2 * levels + 1))`` bits: 1 level (three symbols) takes 2,

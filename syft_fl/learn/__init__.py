@@ -4,7 +4,7 @@ from syft_fl.learn.aggregation import AGGREGATORS, Aggregator, FedAvg, Pairwise
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
 from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
 from syft_fl.learn.evaluation import Evaluation, evaluate
-from syft_fl.learn.generators import global_generators
+from syft_fl.learn.generators import global_generators, torch_generator
 from syft_fl.learn.models import (
     MLP,
     MODELS,
@@ -65,5 +65,6 @@ __all__ = [
     "global_generators",
     "intra_op_threads",
     "own_model",
+    "torch_generator",
     "train",
 ]

@@ -26,9 +26,7 @@ class OwnModel:
     path: str
 
     def __post_init__(self) -> None:
-        require(
-            callable(import_path(self.path)), "path", self.path, "of a module class or of a function"
-        )
+        require(callable(import_path(self.path)), "path", self.path, "of a module class or of a function")
 
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """A new module.
