@@ -24,6 +24,9 @@ from syft_fl.vectors import Layout
 
 __all__ = ["Budget", "expected_uplink_phase_s", "mean_samples", "measure", "settle"]
 
+_ROUNDS = 32
+"""Rounds (cohorts and fading blocks) over which the expected uplink phase is the mean."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -31,7 +34,7 @@ class Budget:
 
     Attributes:
         upload_bits: one UE's float32 upload, header and CRC included.
-        uplink_phase_s: the cohort's whole float32 uplink phase [s], the mean over fading blocks.
+        uplink_phase_s: the cohort's whole float32 uplink phase [s], the mean over 32 rounds.
         upload_s: the same per upload [s].
         samples: what the mean UE processes in a round.
         compute_s: its compute time of a round [s].
@@ -96,12 +99,12 @@ def settle(scenario: Scenario, budget: Budget) -> Scenario:
 
 
 def expected_uplink_phase_s(scenario: Scenario, bits: int) -> float:
-    """Mean duration [s] of the phase in which a whole cohort uploads ``bits`` each, over the first rounds' cohorts."""
+    """Mean duration [s] of the phase in which a cohort uploads ``bits`` each, over the first 32 rounds."""
     population, key = scenario.population, Key(scenario.seed)
     return expected_phase_s(
         scenario.uplink.access,
         scenario.uplink.link.link(scenario.cell, key / "radio", "uplink"),
-        choose_cohort(population, key=key, round=1),
+        [choose_cohort(population, key=key, round=round) for round in range(1, _ROUNDS + 1)],
         bits,
         users=population.chosen,
     )

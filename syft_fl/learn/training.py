@@ -147,8 +147,8 @@ def train(
         module: its parameters and buffers are changed.
         samples: the UE's own.
         training: how.
-        key: batches are drawn from ``key / "batches"``; whatever the module draws from torch's global generator (dropout) is
-            served from ``key / "dropout"``.
+        key: batches are drawn from ``key / "batches"``; whatever the module draws from torch's global generator
+            (dropout) is served from ``key / "dropout"``.
         round: federated round, counted from 1, for the schedule.
 
     Raises:

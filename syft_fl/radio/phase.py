@@ -12,32 +12,31 @@ __all__ = ["expected_phase_s"]
 
 
 def expected_phase_s(
-    access: Access, link: Link, ues: Sequence[str], bits: int, *, users: int, blocks: int = 32
+    access: Access, link: Link, cohorts: Sequence[Sequence[str]], bits: int, *, users: int
 ) -> float:
-    """Mean time [s] from the instant at which all UEs offer their bits until the last of them has arrived.
+    """Mean time [s] from the instant at which all UEs of a cohort offer their bits until the last has arrived.
 
-    The mean is over ``blocks`` repetitions, each on a fresh medium. Where fading is drawn per block, repetition ``b``
-    has block ``b`` and starts at time 0. Where it is a function of time, the first one starts at time 0 and each
-    further one at the first change of the fading after the end of the one before, so that no stretch of fading
-    counts twice.
+    The mean is over the given cohorts, one after another, each on a fresh medium. Where fading is drawn per block,
+    the first cohort has block 1 (as the first round has) and each starts at time 0. Where it is a function of time, the
+    first one starts at time 0 and each further one at the first change of the fading after the end of the one
+    before, so that no stretch of fading counts twice.
 
     Args:
         access: the access scheme.
         link: the radio.
-        ues: the cohort, one offer each, in this order.
+        cohorts: UEs that transmit together, one offer each, in this order.
         bits: bits of each UE.
         users: what a static split of the band divides by.
-        blocks: repetitions.
 
     Raises:
-        ConfigError: no UE, or no repetition.
+        ConfigError: no cohort, or one without a UE.
         TransportError: no bits, or a rate of 0 bit/s for good.
     """
-    require(len(ues) >= 1, "ues", list(ues), "at least one UE")
-    require(blocks >= 1, "blocks", blocks, "at least 1")
+    require(len(cohorts) >= 1, "cohorts", list(cohorts), "at least one cohort")
+    require(all(len(ues) >= 1 for ues in cohorts), "cohorts", list(cohorts), "of at least one UE each")
     durations_s = []
     start_s = 0.0
-    for block in range(blocks):
+    for block, ues in enumerate(cohorts, start=1):
         medium = access.open(link, users=users)
         for ue in ues:
             medium.offer([ue], bits, now_s=start_s, block=block)
@@ -45,7 +44,7 @@ def expected_phase_s(
         durations_s.append(end_s - start_s)
         change_s = link.steady_until_s(time_s=end_s)
         start_s = change_s if math.isfinite(change_s) else 0.0
-    return math.fsum(durations_s) / blocks
+    return math.fsum(durations_s) / len(cohorts)
 
 
 def _last_end_s(medium: Medium) -> float:

@@ -13,7 +13,7 @@ charged the same bits however many objects there were before.
 * The base station's clock (``hook.transport.clock``) is the latest arrival of anything, single numbers included.
 
 So a script that goes round its workers batch by batch gets a latency in which they compute side by side;
-:meth:`~syft_fl.workers.TorchHook.wait` makes the base station wait for all of them. In one direction the air is used in the
+:meth:`~syft_fl.workers.TorchHook.wait` makes the base station wait for all. In one direction the air is used in the
 order of the program: a script that sends one worker all its batches before it turns to the next one has the next one's
 batches wait, as its own program says. Send the data first, or train by :meth:`VirtualWorker.run`, to have it otherwise.
 

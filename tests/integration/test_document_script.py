@@ -87,7 +87,9 @@ def test_the_documents_script_trains_side_by_side_in_simulated_time(tmp_path: Pa
         assert losses[1] < 0.9 * losses[0]
 
     def accuracy(title: str) -> int:
-        return int(re.findall(rf"{title}: Average loss: [\d.]+, Accuracy: (\d+)/{TEST_SAMPLES}", done.stdout)[-1])
+        return int(
+            re.findall(rf"{title}: Average loss: [\d.]+, Accuracy: (\d+)/{TEST_SAMPLES}", done.stdout)[-1]
+        )
 
     assert accuracy("model5 Test set") < 0.3 * TEST_SAMPLES
     assert accuracy(r"\nTest set") > 0.5 * TEST_SAMPLES

@@ -154,7 +154,7 @@ def test_long_transmission_over_a_fading_channel_goes_at_the_ergodic_rate() -> N
     blocks, coherence_s = 20_000, 0.01
     link = at_snr(10.0, fading_block="time", coherence_s=coherence_s)
     bits = int(ergodic_rate(10.0) * BAND_HZ * blocks * coherence_s)
-    duration_s = expected_phase_s(Tdma(), link, ["ue0"], bits, users=1, blocks=1)
+    duration_s = expected_phase_s(Tdma(), link, [["ue0"]], bits, users=1)
     rates = np.array([link.rate_bps("ue0", share=1.0, block=0, time_s=0.001 + 0.01 * b) for b in range(500)])
     relative = rates.std(ddof=1) / rates.mean() / math.sqrt(blocks)
     assert bits / duration_s == pytest.approx(ergodic_rate(10.0) * BAND_HZ, rel=5 * relative)
@@ -201,15 +201,15 @@ def test_best_and_worst_of_k_gains_follow_the_straggler_law(k: int, harmonic: fl
 )
 def test_tdma_takes_longer_than_ofdma_in_the_uplink(k: int, snr_db: float, ratio: float) -> None:
     link = at_snr(snr_db, fading="none")
-    tdma_s = expected_phase_s(Tdma(), link, UES[:k], 10**6, users=k, blocks=1)
-    ofdma_s = expected_phase_s(Ofdma(), link, UES[:k], 10**6, users=k, blocks=1)
+    tdma_s = expected_phase_s(Tdma(), link, [UES[:k]], 10**6, users=k)
+    ofdma_s = expected_phase_s(Ofdma(), link, [UES[:k]], 10**6, users=k)
     assert tdma_s / ofdma_s == pytest.approx(ratio, abs=6e-4)
 
 
 def test_tdma_takes_as_long_as_ofdma_in_the_downlink_where_power_is_split_too() -> None:
     link = at_snr(3.0, direction="downlink", fading="none")
-    tdma_s = expected_phase_s(Tdma(), link, UES, 10**6, users=10, blocks=1)
-    assert expected_phase_s(Ofdma(), link, UES, 10**6, users=10, blocks=1) == pytest.approx(tdma_s)
+    tdma_s = expected_phase_s(Tdma(), link, [UES], 10**6, users=10)
+    assert expected_phase_s(Ofdma(), link, [UES], 10**6, users=10) == pytest.approx(tdma_s)
 
 
 def test_full_downlink_spends_the_base_stations_power_however_the_band_is_split() -> None:
@@ -270,7 +270,7 @@ def test_expected_phase_of_a_constant_rate_has_closed_forms(latency_s: float) ->
     one_s = 1_000_000 / 2e6
 
     def phase_s(access: Tdma | Ofdma, ues: list[str], users: int) -> float:
-        return expected_phase_s(access, link, ues, 1_000_000, users=users)
+        return expected_phase_s(access, link, [ues], 1_000_000, users=users)
 
     assert phase_s(Tdma(), UES, 10) == pytest.approx(10 * one_s + latency_s)
     assert phase_s(Ofdma(), UES, 10) == pytest.approx(10 * one_s + latency_s)
@@ -285,13 +285,13 @@ def test_expected_phase_averages_over_the_fading_blocks() -> None:
     link = at_snr(5.0)
     inverse = [
         [1 / link.rate_bps(ue, share=share, block=b, time_s=0.0) for ue in UES[:4]]
-        for b in range(7)
+        for b in range(1, 8)
         for share in (1.0, 0.25)
     ]
     tdma_s, ofdma_s = np.mean([sum(i) for i in inverse[::2]]), np.mean([max(i) for i in inverse[1::2]])
     bits = 123_456
-    assert expected_phase_s(Tdma(), link, UES[:4], bits, users=4, blocks=7) == pytest.approx(bits * tdma_s)
-    assert expected_phase_s(Ofdma(), link, UES[:4], bits, users=4, blocks=7) == pytest.approx(bits * ofdma_s)
+    assert expected_phase_s(Tdma(), link, [UES[:4]] * 7, bits, users=4) == pytest.approx(bits * tdma_s)
+    assert expected_phase_s(Ofdma(), link, [UES[:4]] * 7, bits, users=4) == pytest.approx(bits * ofdma_s)
 
 
 def test_expected_phase_never_uses_a_stretch_of_fading_twice() -> None:
@@ -300,13 +300,13 @@ def test_expected_phase_never_uses_a_stretch_of_fading_twice() -> None:
     # So few bits fit in one coherence time: repetition b then has interval b to itself.
     rates = [link.rate_bps("ue0", share=1.0, block=0, time_s=(b + 0.5) * coherence_s) for b in range(16)]
     assert bits / min(rates) < coherence_s
-    mean_s = expected_phase_s(Tdma(), link, ["ue0"], bits, users=1, blocks=16)
+    mean_s = expected_phase_s(Tdma(), link, [["ue0"]] * 16, bits, users=1)
     assert mean_s == pytest.approx(np.mean([bits / rate for rate in rates]))
 
 
-def test_expected_phase_wants_a_cohort_and_a_block() -> None:
+def test_expected_phase_wants_cohorts_that_are_not_empty() -> None:
     link = Constant().link(Cell(), KEY, "uplink")
-    with pytest.raises(ConfigError, match="ues"):
+    with pytest.raises(ConfigError, match="at least one cohort"):
         expected_phase_s(Tdma(), link, [], 1, users=1)
-    with pytest.raises(ConfigError, match="blocks = 0"):
-        expected_phase_s(Tdma(), link, ["ue0"], 1, users=1, blocks=0)
+    with pytest.raises(ConfigError, match="at least one UE each"):
+        expected_phase_s(Tdma(), link, [["ue0"], []], 1, users=1)
