@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +17,7 @@ import typer
 from syft_fl.errors import SyftFLError
 
 if TYPE_CHECKING:
-    from syft_fl.experiment import Comparison, Progress
-    from syft_fl.federation import RoundRecord, Simulation
+    from syft_fl.experiment import Comparison
 
 __all__ = ["app", "main"]
 
@@ -72,7 +73,7 @@ def run(
 
     experiment = load(config, overrides or ())
     folder = out or Path("results") / experiment.name / (variant or "base")
-    with _Bar() as bar:
+    with _says_how_to_go_on():
         result = run_one(
             experiment,
             variant=variant,
@@ -82,9 +83,7 @@ def run(
             force=force,
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,
-            progress=bar.of(variant or "base", seed if seed is not None else experiment.base.seed),
         )
-    typer.echo(_budget_line(result.config))
     typer.echo(str(result))
     typer.echo(f"written to {folder}")
 
@@ -105,7 +104,7 @@ def compare(
 
     experiment = load(config, overrides or ())
     folder = out or Path("results") / experiment.name
-    with _Bar() as bar:
+    with _says_how_to_go_on():
         comparison = compare_all(
             experiment,
             out=folder,
@@ -113,9 +112,7 @@ def compare(
             force=force,
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,
-            progress=bar.of,
         )
-    typer.echo(_budget_line(comparison.results[0].config))
     typer.echo(str(comparison))
     _draw(comparison, folder / "figures")
 
@@ -154,38 +151,13 @@ def check(
     typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
 
 
-class _Bar:
-    """A progress bar on standard error: round, simulated seconds, accuracy."""
-
-    def __enter__(self) -> _Bar:
-        self._bar: Any = None
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        if error is KeyboardInterrupt:
-            typer.echo(
-                "interrupted: finished rounds are kept; the same command with --resume goes on", err=True
-            )
-            raise typer.Exit(130)
-
-    def of(self, name: str, seed: int) -> Progress:
-        """The progress callback of one run."""
-        from tqdm import tqdm
-
-        def show(simulation: Simulation, record: RoundRecord) -> None:
-            if self._bar is None or self._bar.desc != f"{name} seed {seed}: ":
-                if self._bar is not None:
-                    self._bar.close()
-                total = simulation.scenario.stop.rounds
-                self._bar = tqdm(total=total, desc=f"{name} seed {seed}", unit="round", leave=False)
-            row = record.row
-            self._bar.n = row["round"]
-            accuracy = "" if row["accuracy"] is None else f", accuracy {100 * row['accuracy']:.1f} %"
-            self._bar.set_postfix_str(f"{row['latency_s']:.3g} simulated s{accuracy}")
-
-        return show
+@contextmanager
+def _says_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: finished rounds are kept; the same command with --resume goes on", err=True)
+        raise typer.Exit(130) from None
 
 
 def _draw(comparison: Comparison, folder: Path) -> None:
@@ -193,12 +165,6 @@ def _draw(comparison: Comparison, folder: Path) -> None:
 
     written = draw_all(comparison, folder)
     typer.echo(f"figure: {written[0]} ({len(written)} files of figures beside it)")
-
-
-def _budget_line(config: Any) -> str:
-    from syft_fl.federation import Budget
-
-    return str(Budget(**config["balance"]))
 
 
 def main(arguments: list[str] | None = None) -> None:

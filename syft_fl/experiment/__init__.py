@@ -3,8 +3,9 @@
 from syft_fl.experiment.config import Experiment, Variant, load, parse
 from syft_fl.experiment.folder import RunFolder
 from syft_fl.experiment.preview import preview
+from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
-from syft_fl.experiment.runs import Progress, compare, run
+from syft_fl.experiment.runs import compare, run
 
 __all__ = [
     "Comparison",

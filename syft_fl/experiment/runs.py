@@ -17,10 +17,10 @@ from syft_fl.data import Dataset, own_data
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
+from syft_fl.experiment.progress import Bar, Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.federation import (
     Budget,
-    RoundRecord,
     Scenario,
     Simulation,
     check_fits,
@@ -31,10 +31,7 @@ from syft_fl.learn import intra_op_threads, own_model
 from syft_fl.radio import LinkModel
 from syft_fl.schema import plain
 
-__all__ = ["Progress", "cached_loader", "compare", "run"]
-
-Progress = Callable[[Simulation, RoundRecord], None]
-"""Called after every round."""
+__all__ = ["cached_loader", "compare", "run"]
 
 
 def run(
@@ -67,7 +64,7 @@ def run(
         force: replace what ``out`` holds.
         data_root: folder of MNIST or CIFAR-10; else ``$SYFT_FL_DATA``, else ``./data``.
         accept_checksum_mismatch: use a copy of a data set that differs from the published one, with a warning.
-        progress: called after every round.
+        progress: called after every round; None: a bar, where somebody watches.
 
     Raises:
         ConfigError, DataError: before anything is trained.
@@ -82,22 +79,24 @@ def run(
     chosen = base if variant is None else _with_own_parts(config.variant(variant), **own)
     load_data = cached_loader(_path(data_root), accept_checksum_mismatch)
     budget = measure(base, load_data(base.data))
+    print(budget)
     budget.check()
     scenario = settle(chosen, budget)
     if seed is not None:
         scenario = scenario.with_seed(seed)
     dataset = load_data(scenario.data)
     check_fits(scenario, dataset)
-    return _run_resolved(
-        scenario,
-        dataset,
-        budget,
-        name=variant or "base",
-        out=_path(out),
-        resume=resume,
-        force=force,
-        progress=progress,
-    )
+    with Bar() as bar:
+        return _run_resolved(
+            scenario,
+            dataset,
+            budget,
+            name=variant or "base",
+            out=_path(out),
+            resume=resume,
+            force=force,
+            progress=progress or bar.of(variant or "base", scenario.seed),
+        )
 
 
 def compare(
@@ -120,7 +119,7 @@ def compare(
     Args:
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
-        progress: gives the progress callback of a variant and seed.
+        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches.
         model, data, resume, force, data_root, accept_checksum_mismatch: as in :func:`run`.
 
     Raises:
@@ -131,6 +130,7 @@ def compare(
     base = _with_own_parts(experiment.base, model=model, data=data)
     load_data = cached_loader(_path(data_root), accept_checksum_mismatch)
     budget = measure(base, load_data(base.data))
+    print(budget)
     budget.check()
     scenarios = {
         variant.name: settle(_with_own_parts(variant.scenario, model=model, data=data), budget)
@@ -142,20 +142,21 @@ def compare(
     folder = _path(out)
     if folder is not None:
         _write_facts(folder, experiment)
-    results = [
-        _run_resolved(
-            scenario.with_seed(seed),
-            load_data(scenario.data),
-            budget,
-            name=name,
-            out=folder / name / f"seed{seed}" if folder is not None else None,
-            resume=resume,
-            force=force,
-            progress=progress(name, seed) if progress is not None else None,
-        )
-        for name, scenario in scenarios.items()
-        for seed in experiment.seeds
-    ]
+    with Bar() as bar:
+        results = [
+            _run_resolved(
+                scenario.with_seed(seed),
+                load_data(scenario.data),
+                budget,
+                name=name,
+                out=folder / name / f"seed{seed}" if folder is not None else None,
+                resume=resume,
+                force=force,
+                progress=(progress or bar.of)(name, seed),
+            )
+            for name, scenario in scenarios.items()
+            for seed in experiment.seeds
+        ]
     return Comparison(experiment.name, tuple(results), experiment.target_accuracy, folder)
 
 
@@ -168,7 +169,7 @@ def _run_resolved(
     out: Path | None,
     resume: bool,
     force: bool,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Result:
     """Run a scenario whose compute time is in seconds, or read it where it is finished."""
     config = plain(scenario) | {"balance": asdict(budget)}
@@ -192,8 +193,7 @@ def _run_resolved(
                 else:
                     rows.append(record.row)
                     transfers += [asdict(entry) for entry in record.entries]
-                if progress is not None:
-                    progress(simulation, record)
+                progress(simulation, record)
         finally:
             if folder is not None:
                 folder.close()

@@ -58,8 +58,9 @@ class Budget:
         """Warn where transmission or compute vanishes beside the other."""
         if not 0.1 <= self.rho <= 10:
             warnings.warn(
-                f"{self}; outside 0.1 … 10 one hides the other, and a transmission method can't be told apart. "
-                "compute = {kind = 'balance', rho = 1} puts them in one order of magnitude",
+                f"rho = {self.rho:.3g}: outside 0.1 … 10 one of transmission and compute hides the other, and "
+                "transmission methods can't be told apart; compute = {kind = 'balance', rho = 1} puts them "
+                "in one order of magnitude",
                 UserWarning,
                 stacklevel=2,
             )

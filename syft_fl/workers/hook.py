@@ -6,32 +6,23 @@ import itertools
 import weakref
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import torch as _torch
 from torch import Tensor, nn
 
 from syft_fl.errors import WorkerError
+from syft_fl.learn import Compute, PerSample
+from syft_fl.transport import Transport
 from syft_fl.workers import modules
 from syft_fl.workers.pointer import PointerTensor, is_pointer, send_tensor
 from syft_fl.workers.worker import LocalWorker, VirtualWorker
 
-if TYPE_CHECKING:
-    from syft_fl.transport import Transport
-
-__all__ = ["Compute", "TorchHook", "copy", "get", "move", "send"]
+__all__ = ["TorchHook", "copy", "get", "move", "send"]
 
 M = TypeVar("M", bound=nn.Module)
 
 _FIRST_ID = 1_000_000_000
-
-
-class Compute(Protocol):
-    """How long computing takes in simulated time; a compute model of :mod:`syft_fl.learn` is one."""
-
-    def seconds(self, samples: float) -> float:
-        """Time [s] that training on so many samples takes."""
-        ...
 
 
 class TorchHook:
@@ -69,8 +60,8 @@ class TorchHook:
         transport: Transport | None = None,
         compute: Compute | None = None,
     ) -> None:
-        self.transport = transport if transport is not None else _default_transport()
-        self.compute = compute if compute is not None else _default_compute()
+        self.transport = transport if transport is not None else Transport()
+        self.compute = compute if compute is not None else PerSample(seconds_per_sample=1e-3)
         self.local_worker = LocalWorker(self.transport)
         self.workers: dict[str, VirtualWorker] = {}
         self.ids: Iterator[int] = itertools.count(_FIRST_ID)
@@ -170,15 +161,3 @@ def _add_methods() -> None:
     for function in (send, get, move, copy):
         for cls in (Tensor, nn.Module):
             setattr(cls, function.__name__, function)
-
-
-def _default_transport() -> Transport:
-    from syft_fl.transport import Transport
-
-    return Transport()
-
-
-def _default_compute() -> Compute:
-    from syft_fl.learn import PerSample
-
-    return PerSample(seconds_per_sample=1e-3)

@@ -270,6 +270,24 @@ def test_data_elsewhere_is_refused_by_a_sent_module(scene: Scene) -> None:
     assert same(module.get(), net())
 
 
+def test_plain_values_are_not_loaded_into_a_sent_module(scene: Scene) -> None:
+    module = net().send("ue0")
+    with pytest.raises(RuntimeError, match="base station"):
+        module.load_state_dict(net().state_dict())
+    assert same(module.get(), net())
+
+
+def test_an_optimiser_that_remembers_another_place_says_so(scene: Scene) -> None:
+    module, x = net(), torch.ones(2, 4)
+    optimiser = optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    module(x).sum().backward()
+    optimiser.step()
+    module.send("ue0")
+    module(x.send("ue0")).sum().backward()
+    with pytest.raises(TensorsNotCollocatedException, match="'ue0'"):
+        optimiser.step()
+
+
 def test_no_object_stays_when_a_sent_module_dies(scene: Scene) -> None:
     module = with_buffers().send("ue0")
     module(torch.ones(2, 4).send("ue0")).sum().backward()
