@@ -26,6 +26,7 @@ from syft_fl.keys import Key
 from syft_fl.learn import Job, LoopEngine, build_seeded, evaluate
 from syft_fl.transport import Arrival, Entry, Message, ModelContent, Transport
 from syft_fl.vectors import Layout, ModelState
+from syft_fl.workers import Station, VirtualWorker
 
 __all__ = ["BS", "RoundRecord", "Simulation", "check_fits"]
 
@@ -86,6 +87,7 @@ class Simulation:
             hub=BS,
             users=scenario.population.chosen,
         )
+        self._station = Station(transport=self.transport, compute=scenario.compute)
         self.ues = self._place_samples()
         self._standalone = self._twin() if scenario.population.standalone else None
         self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
@@ -100,10 +102,6 @@ class Simulation:
         """The simulated time."""
         return self.transport.clock
 
-    def compute_s(self, ue: UE) -> float:
-        """Compute time of a UE in a round [s]."""
-        return self.scenario.compute.seconds(self._charged_samples(ue))
-
     def step(self) -> RoundRecord:
         """Go on to the end of the next round. The first step tests the initial model (round 0, time 0)."""
         if not self._started:
@@ -113,7 +111,7 @@ class Simulation:
         cohort = choose_cohort(self.scenario.population, key=self.key, round=self.round)
         now = _Round(self.round, cohort, set(cohort), {}, {})
         if self._standalone is not None:
-            self._submit(self._standalone, self._standalone.model)
+            self._submit(self._standalone)
         self._distribute(cohort)
         while now.waiting:
             air_s, computed_s = self.transport.next_event_s(), self.clock.peek_s()
@@ -144,9 +142,9 @@ class Simulation:
         assert isinstance(arrival.content, ModelContent) or not arrival.received
         for name in arrival.received:
             ue = self.ues[name]
-            ue.receive(arrival.content.state)  # type: ignore[union-attr]
-            self._submit(ue, ue.model)
-            self.clock.schedule(self.clock.now_s + self.compute_s(ue), "computed", ue=name)
+            ue.receive(arrival.content.state, at_s=arrival.transfer.end_s)  # type: ignore[union-attr]
+            self._submit(ue)
+            self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
 
     def _on_computed(self, ue: UE, now: _Round) -> None:
         outcome = self._engine.result(self._jobs.pop(ue.name))
@@ -179,7 +177,8 @@ class Simulation:
         total = sum(samples for _, samples in losses)
         train_loss = sum(loss * samples for loss, samples in losses) / total if total else None
         if self._standalone is not None:
-            self._standalone.receive(self._engine.result(self._jobs.pop(self._standalone.name)).state)
+            trained = self._engine.result(self._jobs.pop(self._standalone.name)).state
+            self._standalone.receive(trained, at_s=self.clock.now_s)
         stopped_by = self._limit_reached()
         due = self.round % self.scenario.population.eval_every == 0
         record = self._record(
@@ -234,19 +233,23 @@ class Simulation:
         count = self.scenario.population.ues
         parts = self.scenario.partition.split(self.dataset.train.y, ues=count, key=self.key / "partition")
         return {
-            ue_name(i): UE(ue_name(i), self.dataset.train[part], self.model) for i, part in enumerate(parts)
+            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train[part], self.model)
+            for i, part in enumerate(parts)
         }
 
-    def _twin(self) -> UE:
-        return UE("standalone", self.ues[ue_name(0)].samples, self.model)
+    def _worker(self, name: str) -> VirtualWorker:
+        return VirtualWorker(self._station, name)
 
-    def _submit(self, ue: UE, model: ModelState) -> None:
+    def _twin(self) -> UE:
+        return UE(self._worker("standalone"), self.ues[ue_name(0)].samples, self.model)
+
+    def _submit(self, ue: UE) -> None:
         key = self.key / ue.name / f"training{ue.trainings}"
         ue.trainings += 1
         self._jobs[ue.name] = self._engine.submit(
             Job(
                 ue=ue.name,
-                state=model,
+                state=ue.model,
                 samples=ue.samples,
                 training=self.scenario.training,
                 key=key,
@@ -287,7 +290,7 @@ class Simulation:
             self.ues[name].trainings = count
         self._compute_energy_j = state["compute_energy_j"]
         if self._standalone is not None:
-            self._standalone.receive(ModelState(*state["standalone"]))
+            self._standalone.receive(ModelState(*state["standalone"]), at_s=self.clock.now_s)
             self._standalone.trainings = self.round
         self._started = True
 

@@ -1,31 +1,48 @@
-"""A UE of the simulation."""
+"""A UE of the simulation: a virtual worker that holds its samples and, by reference, the model it received."""
 
 from __future__ import annotations
 
 from syft_fl.data import Samples
 from syft_fl.vectors import ModelState
+from syft_fl.workers import VirtualWorker
 
 __all__ = ["UE"]
 
 
 class UE:
-    """One device: its samples, and by reference the model that it holds.
+    """One device.
 
-    Ten thousand idle UEs that received the same model share one value.
+    Ten thousand idle UEs that received the same model share one value: what a worker holds is a reference.
 
     Attributes:
-        name: in messages, and of its random streams.
-        samples: its own, in memory.
+        worker: where its objects and its local time are.
         model: the last one it received.
         trainings: how often it has trained; counts its random streams.
     """
 
-    def __init__(self, name: str, samples: Samples, model: ModelState) -> None:
-        self.name = name
-        self.samples = samples
-        self.model = model
+    def __init__(self, worker: VirtualWorker, samples: Samples, model: ModelState) -> None:
+        self.worker = worker
         self.trainings = 0
+        self._x, self._y = worker.hold(samples.x), worker.hold(samples.y)
+        self.receive(model, at_s=0.0)
 
-    def receive(self, model: ModelState) -> None:
-        """Hold this model from now on."""
+    @property
+    def name(self) -> str:
+        """In messages, and of its random streams."""
+        return self.worker.id
+
+    @property
+    def samples(self) -> Samples:
+        """Its own samples, as its worker holds them."""
+        return Samples(self.worker.held(self._x.id), self.worker.held(self._y.id))
+
+    def receive(self, model: ModelState, *, at_s: float) -> None:
+        """Hold this model from now on, instead of the one before; its local time goes on to the arrival."""
         self.model = model
+        self._model = self.worker.hold(model.vector)
+        self.worker.time_s = max(self.worker.time_s, at_s)
+
+    def compute(self, samples: float) -> float:
+        """Let the time of a training pass at this UE; when it is done [s]."""
+        self.worker.compute(samples)
+        return self.worker.time_s

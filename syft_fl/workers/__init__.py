@@ -2,6 +2,17 @@
 
 from syft_fl.workers.hook import TorchHook, copy, get, move, send
 from syft_fl.workers.pointer import PointerTensor
+from syft_fl.workers.station import Station
 from syft_fl.workers.worker import LocalWorker, VirtualWorker
 
-__all__ = ["LocalWorker", "PointerTensor", "TorchHook", "VirtualWorker", "copy", "get", "move", "send"]
+__all__ = [
+    "LocalWorker",
+    "PointerTensor",
+    "Station",
+    "TorchHook",
+    "VirtualWorker",
+    "copy",
+    "get",
+    "move",
+    "send",
+]

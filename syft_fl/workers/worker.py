@@ -35,7 +35,7 @@ from syft_fl.transport.message import Content, Message, MessageKind, ModelConten
 
 if TYPE_CHECKING:
     from syft_fl.transport import Transport
-    from syft_fl.workers.hook import TorchHook
+    from syft_fl.workers.station import Station
 
 __all__ = ["LocalWorker", "ObjectHandle", "VirtualWorker"]
 
@@ -51,16 +51,16 @@ class LocalWorker:
     def __init__(self, transport: Transport) -> None:
         self.id = transport.hub
         self.gate_s = transport.clock.now_s
-        self._clock = transport.clock
+        self._transport = transport
 
     @property
     def time_s(self) -> float:
         """Latest arrival of anything here [s]: the clock of the base station."""
-        return self._clock.now_s
+        return self._transport.clock.now_s
 
     def hear(self, end_s: float, *, telemetry: bool) -> None:
         """Take note that something arrived at ``end_s``; telemetry moves the clock, not the gate."""
-        self._clock.advance(end_s)
+        self._transport.clock.advance(end_s)
         if not telemetry:
             self.gate_s = max(self.gate_s, end_s)
 
@@ -74,7 +74,7 @@ class VirtualWorker:
     A second worker of one id is the first one (as in PySyft, where it shares everything with it).
 
     Args:
-        hook: what the worker belongs to.
+        hook: the station (a :class:`~syft_fl.workers.TorchHook`, say) that the worker belongs to.
         id: its name; ``tensor.send("ue1")`` finds it by that.
 
     Attributes:
@@ -82,12 +82,12 @@ class VirtualWorker:
     """
 
     id: str
-    hook: TorchHook
+    hook: Station
     time_s: float
     pending_samples: int
     """Largest batch of sent data taken since the last backward pass."""
 
-    def __new__(cls, hook: TorchHook, id: str) -> VirtualWorker:
+    def __new__(cls, hook: Station, id: str) -> VirtualWorker:
         known = hook.workers.get(id)
         if known is not None:
             return known

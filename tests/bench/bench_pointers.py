@@ -1,8 +1,8 @@
 """A training step on pointers against the plain step, in one process at one intra-op thread.
 
 ``python tests/bench/bench_pointers.py``: the document's CNN at batch 16, and a small MLP where the cost per
-operation shows. Both are timed in turn; printed are the medians, and the median of neighbours' ratios, which a busy machine
-disturbs least. Goal for the CNN: at most 1.5, better 1.25.
+operation shows. Both are timed in turn; printed are the medians, and the median of neighbours' ratios, which a busy
+machine disturbs least. Goal for the CNN: at most 1.5, better 1.25.
 """
 
 from __future__ import annotations
