@@ -4,7 +4,7 @@
 download. ``--uplink-bits 4`` sends each update in 4 bits per entry; compare the simulated seconds. With
 ``--data mnist --data-root FOLDER`` it trains the document's CNN on the first 6000 images of MNIST.
 
-What is done by hand here, ``syft-fl run`` does from a file, with triggers, fading, several seeds and figures.
+What is done by hand here, ``syft-fl run`` does from a file, with fading, several seeds and figures.
 """
 
 from __future__ import annotations

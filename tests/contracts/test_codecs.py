@@ -362,11 +362,11 @@ def test_global_generators_are_neither_asked_nor_moved(codec: Codec) -> None:
     bodies = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        np.random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].tolist()
         bodies.append(codec.encode(x, ctx=ctx)[0].body)
         assert torch.equal(torch.get_rng_state(), before[0])
-        assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+        assert np.random.get_state()[1].tolist() == before[1]
     assert bodies[0] == bodies[1]
 
 

@@ -1,21 +1,16 @@
 """The seam: only decoded bytes arrive, everything is charged, and loss loses nothing but time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from syft_fl.codecs import QSGD, Codec, Context, Float16, Float32, Payload, Uniform
-from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
-from syft_fl.radio import Constant, Link, Medium, Tdma
+from syft_fl.radio import Link, Medium, Tdma
 from syft_fl.transport import (
-    OVERHEAD_BYTES,
     Downlink,
     Frame,
     Message,

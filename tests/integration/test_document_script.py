@@ -20,7 +20,7 @@ BATCHES = 41
 TEST_SAMPLES = 656
 
 BEFORE = f"""
-from syft_fl.data.vision import torchvision_datasets
+from syft_fl.data.published import torchvision_datasets
 
 datasets = torchvision_datasets()
 

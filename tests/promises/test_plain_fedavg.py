@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from syft_fl.data import Synthetic
 from syft_fl.federation import Population, Scenario, Simulation, Stop
 from syft_fl.keys import Key
-from syft_fl.learn import MLP, IID, PerSample, Quantity, Training, build_seeded
+from syft_fl.learn import IID, MLP, PerSample, Quantity, Training, build_seeded
 
 ROUNDS = 4
 

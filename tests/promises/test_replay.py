@@ -180,5 +180,5 @@ def _interrupt_after(rounds: int) -> Any:
 
 def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match="can't be written .* --out"):
+    with pytest.raises(RunError, match=r"can't be written .* --out"):
         _run(tmp_path / "file" / "run")

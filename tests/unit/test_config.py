@@ -32,7 +32,10 @@ def test_every_experiment_of_ours_is_valid_and_compares_over_three_seeds(path: P
 def test_a_variant_changes_only_what_it_says() -> None:
     experiment = parse(
         {
-            "uplink": {"link": {"kind": "shannon", "bandwidth_hz": 2e6}, "codec": {"kind": "qsgd", "block": 8}},
+            "uplink": {
+                "link": {"kind": "shannon", "bandwidth_hz": 2e6},
+                "codec": {"kind": "qsgd", "block": 8},
+            },
             "variants": [
                 {"name": "a"},
                 {"name": "b", "uplink": {"codec": {"kind": "uniform", "bits": 3}}},

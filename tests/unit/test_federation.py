@@ -81,9 +81,7 @@ def test_compute_is_equal_at_all_ues_unless_each_is_to_have_its_own() -> None:
 @pytest.mark.parametrize("access", [Tdma(), Ofdma()])
 @pytest.mark.parametrize("rho", [0.5, 1.0, 3.0])
 def test_balance_puts_the_float32_uplink_phase_at_rho_times_compute(access: Any, rho: float) -> None:
-    scenario = replace(
-        SCENARIO, compute=Balance(rho=rho), uplink=replace(SCENARIO.uplink, access=access)
-    )
+    scenario = replace(SCENARIO, compute=Balance(rho=rho), uplink=replace(SCENARIO.uplink, access=access))
     budget = measure(scenario, scenario.data.load())
     assert budget.uplink_phase_s == pytest.approx(5 * FRAME_BITS / 1e5, rel=1e-12)
     assert budget.upload_s == pytest.approx(FRAME_BITS / 1e5, rel=1e-12)
@@ -149,9 +147,7 @@ def test_a_run_asked_to_balance_must_be_settled_first() -> None:
         ({"rounds": 50, "uplink_bits": 5.0 * FRAME_BITS * 3 + 1}, 4),
     ],
 )
-def test_a_run_ends_with_the_round_that_reaches_the_first_limit(
-    stop: dict[str, Any], rounds: int
-) -> None:
+def test_a_run_ends_with_the_round_that_reaches_the_first_limit(stop: dict[str, Any], rounds: int) -> None:
     assert 1.2 < _round_s(SCENARIO) < 1.4
     result = run(replace(SCENARIO, stop=Stop(**stop)))
     assert result.rounds["round"].iloc[-1] == rounds

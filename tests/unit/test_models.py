@@ -120,7 +120,7 @@ class Curious(nn.Module):
 
     def __init__(self):
         super().__init__()
-        drawn = [torch.rand(()).item(), np.random.rand(), random.random()]  # noqa: NPY002
+        drawn = [torch.rand(()).item(), np.random.rand(), random.random()]
         self.weight = nn.Parameter(torch.tensor(drawn))
 
 
@@ -130,7 +130,7 @@ def test_a_built_model_depends_on_the_key_alone():
 
     first = value(Key(5) / "model")
     torch.rand(7)
-    np.random.rand(7)  # noqa: NPY002
+    np.random.rand(7)
     random.random()
     assert value(Key(5) / "model") == first
     other = value(Key(6) / "model")
@@ -138,10 +138,10 @@ def test_a_built_model_depends_on_the_key_alone():
 
 
 def test_building_leaves_the_global_generators_as_found():
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     build_seeded(own_model(Curious), DIGIT, 10, Key(5))
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before[1]
     assert random.getstate() == before[2]
 
 

@@ -78,7 +78,7 @@ def test_nothing_is_silently_turned_into_a_whole_number(value: object) -> None:
 
 
 def test_python_and_toml_obey_the_same_rules() -> None:
-    with pytest.raises(ConfigError, match="side = 0.0 must be above 0"):
+    with pytest.raises(ConfigError, match=r"side = 0\.0 must be above 0"):
         Square(side=0)
     with pytest.raises(ConfigError, match="siide: unknown key"):
         Square(siide=1)  # type: ignore[call-arg]

@@ -1,0 +1,76 @@
+"""The notebooks are committed without outputs, and run from top to bottom without an error or a warning."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NAMES = ("01_first_federation", "02_quantisation_on_mnist")
+
+
+def _read(name: str) -> NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _execute(notebook: NotebookNode, folder: Path) -> None:
+    """Run a notebook in a kernel of this interpreter, with ``folder`` as working directory."""
+    # No folders to search: "python3" is then ipykernel's own, of the interpreter that runs the test, and not one
+    # that somebody has installed under this name.
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    assert manager.kernel_spec is not None
+    assert manager.kernel_spec.argv[0] == sys.executable
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
+
+
+def _warnings(notebook: NotebookNode) -> list[str]:
+    """What Python's warnings wrote; progress bars write to standard error too."""
+    streams = [
+        output for cell in _code(notebook) for output in cell.outputs if output.output_type == "stream"
+    ]
+    return [stream.text for stream in streams if stream.name == "stderr" and "Warning" in stream.text]
+
+
+def test_every_notebook_is_run() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == list(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_notebook_is_valid_and_has_no_outputs(name: str) -> None:
+    notebook = _read(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in _code(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_without_error_or_warning_and_shows_its_figures(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = _read(name)
+    monkeypatch.setenv("SYFT_FL_NOTEBOOK_SMALL", "1")
+    # What the kernel leaves behind belongs to the test.
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    _execute(notebook, folder)
+    assert _warnings(notebook) == []
+    assert all(cell.execution_count for cell in _code(notebook))
+    shown = [
+        output for cell in _code(notebook) for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
+    assert len(shown) >= 3
