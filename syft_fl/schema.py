@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, TypeVar, dataclass_transform
@@ -24,6 +25,7 @@ from syft_fl.errors import ConfigError
 __all__ = ["Registry", "explain", "import_path", "nearest", "plain", "remember", "require", "schema"]
 
 T = TypeVar("T")
+_NAMES_A_FIELD = re.compile(r"[A-Za-z_][\w.\[\]]*( = |: )")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -226,7 +228,7 @@ def _line(item: Any, cls: type) -> str:
     if isinstance(cause, ConfigError):
         # The rule names its own field; the path in front says where that is.
         lines = str(cause).splitlines()
-        return "\n".join(f"{path}.{line}" if path else line for line in lines)
+        return "\n".join(_at(path, line) for line in lines)
     if item["type"] in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return f"{path}: is required"
     if item["type"] == "dataclass_type":
@@ -234,6 +236,13 @@ def _line(item: Any, cls: type) -> str:
     message = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
     shown = repr(item["input"])
     return f"{path} = {shown if len(shown) < 80 else shown[:77] + '...'}: {message}"
+
+
+def _at(path: str, line: str) -> str:
+    """A message with the path of what it is about: ``bits = 0 …`` at ``uplink.codec`` is of ``uplink.codec.bits``."""
+    if not path:
+        return line
+    return f"{path}.{line}" if _NAMES_A_FIELD.match(line) else f"{path}: {line}"
 
 
 def _owner(cls: type, loc: list[Any]) -> type | None:

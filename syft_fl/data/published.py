@@ -99,7 +99,7 @@ def check_files(folder: Path, md5s: Mapping[str, str], *, root: Path, accept_mis
         raise DataError(
             f"{', '.join(missing)} not found in {folder}; name the folder that holds "
             f"{folder.relative_to(root).parts[0]} with --data-root, or in ${_ROOT_VARIABLE}, "
-            "or fetch the files with download = true (--download)"
+            "or fetch the files with data.download = true"
         )
     other = [name for name, md5 in md5s.items() if _md5(folder / name) != md5]
     if not other:
@@ -107,8 +107,8 @@ def check_files(folder: Path, md5s: Mapping[str, str], *, root: Path, accept_mis
     message = f"{', '.join(other)} in {folder} don't have the published MD5 checksums"
     if not accept_mismatch:
         raise DataError(
-            f"{message}; delete them and use download = true (--download), or accept a copy "
-            "whose origin you trust with accept_checksum_mismatch"
+            f"{message}; delete them and use data.download = true, or accept a copy "
+            "whose origin you trust with accept_checksum_mismatch (--accept-checksum-mismatch)"
         )
     warnings.warn(f"{message}: results are not results on the published data", UserWarning, stacklevel=3)
 
@@ -134,5 +134,5 @@ def reading(folder: Path) -> Iterator[None]:
     except Exception as error:
         raise DataError(
             f"the files in {folder} can't be read ({type(error).__name__}: {error}); "
-            "delete them and use download = true (--download)"
+            "delete them and use data.download = true"
         ) from error

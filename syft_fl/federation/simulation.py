@@ -163,8 +163,7 @@ class Simulation:
             (outgoing,) = self.transport.prepare(message)
         except CodecError as error:
             raise CodecError(
-                f"{error}; training diverged: lower training.learning_rate "
-                f"(now {self.scenario.training.learning_rate})"
+                f"{error} (training.learning_rate = {self.scenario.training.learning_rate})"
             ) from None
         self.transport.offer(outgoing, now_s=self.clock.now_s)
 

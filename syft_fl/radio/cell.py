@@ -73,13 +73,13 @@ class Cell:
         found = _TRAILING_NUMBER.search(ue)
         if found is None:
             raise ConfigError(
-                f"distances_m has no entry for {ue!r}: a UE's entry is the number its name ends in; "
+                f"cell.distances_m has no entry for {ue!r}: a UE's entry is the number its name ends in; "
                 "name the UEs ue0, ue1, … or leave distances_m empty to draw them"
             )
         number = int(found.group())
         if number >= len(self.distances_m):
             raise ConfigError(
-                f"distances_m has {len(self.distances_m)} entries, none for {ue!r} (entry {number}); "
+                f"cell.distances_m has {len(self.distances_m)} entries, none for {ue!r} (entry {number}); "
                 "give one for each UE, or leave distances_m empty to draw them"
             )
         return self.distances_m[number]

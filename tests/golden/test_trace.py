@@ -1,7 +1,7 @@
 """Two tiny runs, transmission by transmission, against pinned traces.
 
-Times and bits over constant links don't depend on the processor, so the traces hold on every machine. After a change that
-is meant to move them: ``python tests/golden/test_trace.py`` pins them again, and the diff is for review.
+Times and bits over constant links don't depend on the processor, so the traces hold on every machine. After a change
+that is meant to move them: ``python tests/golden/test_trace.py`` pins them again, and the diff is for review.
 """
 
 from pathlib import Path

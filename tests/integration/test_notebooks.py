@@ -1,6 +1,5 @@
 """The notebooks are committed without outputs, and run from top to bottom without an error or a warning."""
 
-import sys
 from pathlib import Path
 
 import nbformat
@@ -9,6 +8,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets import default
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = ("01_first_federation", "02_quantisation_on_mnist")
@@ -22,15 +22,24 @@ def _code(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+class OwnKernel(AsyncKernelManager):
+    """Has no folders to search for kernels: "python3" is then ipykernel in the interpreter that runs the test, and not
+    what somebody has installed under this name.
+    """
+
+    @default("kernel_spec_manager")
+    def _without_installed_kernels(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
 def _execute(notebook: NotebookNode, folder: Path) -> None:
-    """Run a notebook in a kernel of this interpreter, with ``folder`` as working directory."""
-    # No folders to search: "python3" is then ipykernel's own, of the interpreter that runs the test, and not one
-    # that somebody has installed under this name.
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    assert manager.kernel_spec is not None
-    assert manager.kernel_spec.argv[0] == sys.executable
-    resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
+    """Run a notebook with ``folder`` as working directory; its outputs are written into it."""
+    NotebookClient(
+        notebook,
+        kernel_manager_class=OwnKernel,
+        timeout=600,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
 
 
 def _warnings(notebook: NotebookNode) -> list[str]:

@@ -287,7 +287,7 @@ def test_missing_files_are_named_with_where_and_three_ways_out(source, forge, na
     (folder / name).unlink()
     with pytest.raises(DataError) as caught:
         source().load(root=tmp_path)
-    for said in (name, str(folder), "--data-root", "$SYFT_FL_DATA", "download = true (--download)"):
+    for said in (name, str(folder), "--data-root", "$SYFT_FL_DATA", "data.download = true"):
         assert said in str(caught.value)
 
 
