@@ -137,7 +137,7 @@ class Comparison:
         return plots.accuracy_against(self.results, x=x, y=y, target=self.target_accuracy)
 
     def __str__(self) -> str:
-        from syft_fl.experiment.statistics import table
+        from syft_fl.experiment.table import table
 
         return table(self.summary())
 

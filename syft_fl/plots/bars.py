@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from syft_fl.experiment.statistics import RunGroup, SeededRun, by_variant, number, summary, time_to
+from syft_fl.experiment.statistics import RunGroup, SeededRun, by_variant, summary, time_to
+from syft_fl.experiment.table import number
 from syft_fl.plots.style import DOUBLE_IN, Look, drawing, looks, styled
 from syft_fl.schema import require
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from syft_fl.experiment.statistics import number
+from syft_fl.experiment.table import number
 from syft_fl.plots.style import DOUBLE_IN, drawing, outside_legend, styled
 from syft_fl.schema import require
 

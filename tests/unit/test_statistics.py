@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from syft_fl.errors import ConfigError
-from syft_fl.experiment.statistics import by_variant, interval, number, on_grid, summary, table, time_to
+from syft_fl.experiment.statistics import by_variant, interval, on_grid, summary, time_to
+from syft_fl.experiment.table import number, table
 
 NAN = math.nan
 
