@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TransportError,
         WorkerError,
     )
-    from syft_fl.experiment import Comparison, Experiment, Result, Variant, compare, load, parse, run
+    from syft_fl.experiment import Comparison, Experiment, Result, Variant, compare, load, parse, preview, run
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
     from syft_fl.schema import schema
@@ -72,6 +72,7 @@ _HOME = {
         "compare",
         "load",
         "parse",
+        "preview",
         "run",
     ),
 }
@@ -112,6 +113,7 @@ __all__ = [
     "load",
     "parse",
     "plots",
+    "preview",
     "radio",
     "run",
     "schema",

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, as_tensor, nn
 
 from syft_fl.errors import TensorsNotCollocatedException, WorkerError
+from syft_fl.learn import intra_op_threads
 from syft_fl.workers.modules import named_tensors
 from syft_fl.workers.pointer import PointerTensor, is_pointer, place_of
 from syft_fl.workers.worker import VirtualWorker
@@ -28,7 +29,9 @@ def run_at(worker: VirtualWorker, fn: Callable[..., Any], handles: tuple[Any, ..
             return _held(worker, handle)
         return handle
 
-    result = fn(*[behind(handle) for handle in handles])
+    # As the simulation's UEs: results don't depend on how many cores the host has.
+    with intra_op_threads(1):
+        result = fn(*[behind(handle) for handle in handles])
     for module, twin in twins:
         _keep(worker, module, twin)
     worker.compute(samples)
