@@ -2,7 +2,7 @@
 
 from syft_fl.experiment.config import Experiment, Variant, load, parse
 from syft_fl.experiment.folder import RunFolder
-from syft_fl.experiment.preview import preview
+from syft_fl.experiment.forecast import preview
 from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.runs import compare, run
