@@ -1,0 +1,42 @@
+"""Each experiment's script runs, made small by overrides, and draws its figures."""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SMALL = [
+    "seeds=[0]",
+    "stop.rounds=1",
+    "population.ues=2",
+    "cell.distances_m=[100.0, 200.0]",
+    "training.steps=1",
+]
+NEEDS_DATA = pytest.mark.skipif(not os.environ.get("SYFT_FL_DATA"), reason="SYFT_FL_DATA is not set")
+
+
+@pytest.mark.filterwarnings("ignore:.*published MD5 checksums")
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("digits", ["partition.kind=iid"]),
+        pytest.param("mnist", ["data.test_samples=50"], marks=NEEDS_DATA),
+        pytest.param("cifar10", ["data.test_samples=50", "population.cohort=2"], marks=NEEDS_DATA),
+    ],
+)
+def test_an_experiments_script_runs_and_draws_its_figures(
+    name: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*SMALL, *overrides, "--out", str(tmp_path / name), "--accept-checksum-mismatch"]
+    # epochs and steps exclude each other: the files that give epochs are overridden as a whole.
+    if name != "cifar10":
+        arguments[SMALL.index("training.steps=1")] = "training.epochs=0.1"
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(EXPERIMENTS / f"{name}.py"), run_name="__main__")
+    assert not caught.value.code
+    figures = {path.name for path in (tmp_path / name / "figures").iterdir()}
+    assert {"accuracy-latency_s.png", "accuracy-uplink_bits.pdf", "time-to-target.svg"} <= figures
