@@ -67,8 +67,3 @@ def test_every_link_of_a_readme_leads_to_a_file(name: str) -> None:
     path = ROOT / name
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     assert [link for link in links if not (path.parent / link).exists()] == []
-
-
-def test_no_readme_has_a_number_left_to_fill_in() -> None:
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]:
-        assert re.findall(r"@[A-Z_]+@", path.read_text(encoding="utf-8")) == [], path.name
