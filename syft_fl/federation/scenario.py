@@ -1,7 +1,7 @@
 """One scenario: everything that a run depends on, as one frozen value.
 
-Left open here and settled by :func:`resolve`: the compute time, where it is asked for as a balance between
-transmission and compute.
+The compute time may be left open here, as a balance between transmission and compute;
+:func:`~syft_fl.federation.balance.settle` turns it into seconds.
 """
 
 from __future__ import annotations

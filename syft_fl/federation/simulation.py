@@ -64,7 +64,7 @@ class Simulation:
     """One run of one scenario. Create it, then call :meth:`step` until :attr:`stopped_by` says why it ended.
 
     Args:
-        scenario: with its compute time resolved to seconds (:func:`~syft_fl.federation.balance.resolve`).
+        scenario: with its compute time resolved to seconds (:func:`~syft_fl.federation.balance.settle`).
         dataset: what is learnt.
 
     Raises:
