@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from syft_fl.codecs import Context
+from syft_fl.codecs import Codec, Context
+from syft_fl.data import Dataset
 from syft_fl.experiment.config import Experiment
 from syft_fl.experiment.runs import cached_loader
-from syft_fl.federation import Scenario, check_fits, expected_uplink_phase_s, measure, settle
+from syft_fl.experiment.table import number
+from syft_fl.federation import (
+    Scenario,
+    check_fits,
+    expected_downlink_phase_s,
+    expected_uplink_phase_s,
+    mean_samples,
+    measure,
+    settle,
+)
 from syft_fl.keys import Key
 from syft_fl.learn import build_seeded
 from syft_fl.schema import plain
@@ -18,6 +28,17 @@ from syft_fl.transport import OVERHEAD_BYTES
 from syft_fl.vectors import Layout
 
 __all__ = ["preview"]
+
+_TITLES = (
+    "variant",
+    "bits up",
+    "bits per entry",
+    "bits down",
+    "downlink [s]",
+    "compute [s]",
+    "uplink [s]",
+    "round [s]",
+)
 
 
 def preview(
@@ -28,7 +49,8 @@ def preview(
 ) -> str:
     """Check an experiment and describe it.
 
-    Each variant's airtime is that of a Gaussian vector of the model's length, really encoded.
+    Each variant's airtime is that of a Gaussian vector of the model's length, really encoded; a round's expected
+    time is downlink, compute and uplink one after the other.
 
     Raises:
         ConfigError, DataError: what :func:`~syft_fl.experiment.runs.compare` would raise before it trains.
@@ -37,29 +59,42 @@ def preview(
     budget = measure(experiment.base, load_data(experiment.base.data))
     base = settle(experiment.base, budget)
     lines = [f"# {experiment.name}", *_toml(plain(base)), "", f"# {budget}"]
-    width = max(len(variant.name) for variant in experiment.variants)
-    lines += ["", f"# {'variant':<{width}}  bits per upload  bits per entry  expected uplink phase"]
+    rows: list[tuple[str, ...]] = [_TITLES]
     for variant in experiment.variants:
         scenario = settle(variant.scenario, budget)
         dataset = load_data(scenario.data)
         for seed in experiment.seeds:
             check_fits(scenario.with_seed(seed), dataset)
-        module = build_seeded(scenario.model, dataset.shape, dataset.classes, Key(0))
-        bits, entries = _upload_bits(scenario, Layout.of(module))
-        phase_s = expected_uplink_phase_s(scenario, bits)
-        lines.append(f"# {variant.name:<{width}}  {bits:>15,}  {bits / entries:>14.3f}  {phase_s:.4g} s")
+        rows.append((variant.name, *_forecast(scenario, dataset)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines.append("")
+    for name, *cells in rows:
+        aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append("# " + "  ".join((name.ljust(widths[0]), *aligned)))
     budget.check()
     return "\n".join(lines)
 
 
-def _upload_bits(scenario: Scenario, layout: Layout) -> tuple[int, int]:
-    """Bits of one upload's frame, and entries of the model."""
+def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
+    """A round's bits and expected seconds, as text."""
+    layout = Layout.of(build_seeded(scenario.model, dataset.shape, dataset.classes, Key(0)))
+    up, down = (
+        _bits(direction.codec, scenario, layout) for direction in (scenario.uplink, scenario.downlink)
+    )
+    down_s, up_s = expected_downlink_phase_s(scenario, down), expected_uplink_phase_s(scenario, up)
+    compute_s = scenario.compute.seconds(mean_samples(scenario, dataset))
+    seconds = (down_s, compute_s, up_s, down_s + compute_s + up_s)
+    return (f"{up:,}", f"{up / layout.length:.3f}", f"{down:,}", *(number(value) for value in seconds))
+
+
+def _bits(codec: Codec, scenario: Scenario, layout: Layout) -> int:
+    """Bits on the air of a Gaussian vector of the model's length, really encoded, frame included."""
     import torch
 
     key = Key(scenario.seed) / "preview"
     vector = torch.randn(layout.length, generator=key.torch())
-    payload, _ = scenario.uplink.codec.encode(vector, ctx=Context(layout, key))
-    return 8 * (len(payload.body) + OVERHEAD_BYTES), layout.length
+    payload, _ = codec.encode(vector, ctx=Context(layout, key))
+    return 8 * (len(payload.body) + OVERHEAD_BYTES)
 
 
 def _toml(table: Mapping[str, Any], path: str = "") -> list[str]:

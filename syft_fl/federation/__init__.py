@@ -1,6 +1,13 @@
 """UEs, base station and rounds on the simulated clock; the balance between transmission and compute."""
 
-from syft_fl.federation.balance import Budget, expected_uplink_phase_s, measure, settle
+from syft_fl.federation.balance import (
+    Budget,
+    expected_downlink_phase_s,
+    expected_uplink_phase_s,
+    mean_samples,
+    measure,
+    settle,
+)
 from syft_fl.federation.cohort import choose_cohort, ue_name
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.simulation import BS, RoundRecord, Simulation, check_fits
@@ -17,7 +24,9 @@ __all__ = [
     "Stop",
     "check_fits",
     "choose_cohort",
+    "expected_downlink_phase_s",
     "expected_uplink_phase_s",
+    "mean_samples",
     "measure",
     "settle",
     "ue_name",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from syft_fl.data import Dataset
@@ -22,7 +23,14 @@ from syft_fl.transport import OVERHEAD_BYTES
 from syft_fl.transport.frame import pack_tensors
 from syft_fl.vectors import Layout
 
-__all__ = ["Budget", "expected_uplink_phase_s", "mean_samples", "measure", "settle"]
+__all__ = [
+    "Budget",
+    "expected_downlink_phase_s",
+    "expected_uplink_phase_s",
+    "mean_samples",
+    "measure",
+    "settle",
+]
 
 _ROUNDS = 32
 """Rounds (cohorts and fading blocks) over which the expected uplink phase is the mean."""
@@ -101,14 +109,31 @@ def settle(scenario: Scenario, budget: Budget) -> Scenario:
 
 def expected_uplink_phase_s(scenario: Scenario, bits: int) -> float:
     """Mean duration [s] of the phase in which a cohort uploads ``bits`` each, over the first 32 rounds."""
-    population, key = scenario.population, Key(scenario.seed)
-    return expected_phase_s(
-        scenario.uplink.access,
-        scenario.uplink.link.link(scenario.cell, key / "radio", "uplink"),
-        [choose_cohort(population, key=key, round=round) for round in range(1, _ROUNDS + 1)],
-        bits,
-        users=population.chosen,
-    )
+    return _expected_phase_s(scenario, "uplink", _cohorts(scenario), bits)
+
+
+def expected_downlink_phase_s(scenario: Scenario, bits: int) -> float:
+    """Mean duration [s] of the phase in which a cohort is sent ``bits``, over the first 32 rounds.
+
+    A multicast is taken to reach the cohort in one frame, as it does where all hold the same reference.
+    """
+    cohorts = _cohorts(scenario)
+    if scenario.downlink.cast == "unicast":
+        return _expected_phase_s(scenario, "downlink", cohorts, bits)
+    return _expected_phase_s(scenario, "downlink", [[cohort] for cohort in cohorts], bits)
+
+
+def _cohorts(scenario: Scenario) -> list[tuple[str, ...]]:
+    key = Key(scenario.seed)
+    return [choose_cohort(scenario.population, key=key, round=round) for round in range(1, _ROUNDS + 1)]
+
+
+def _expected_phase_s(
+    scenario: Scenario, direction: str, cohorts: Sequence[Sequence[str | Sequence[str]]], bits: int
+) -> float:
+    settings = scenario.uplink if direction == "uplink" else scenario.downlink
+    link = settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
+    return expected_phase_s(settings.access, link, cohorts, bits, users=scenario.population.chosen)
 
 
 def mean_samples(scenario: Scenario, dataset: Dataset) -> float:

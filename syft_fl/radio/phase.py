@@ -12,7 +12,7 @@ __all__ = ["expected_phase_s"]
 
 
 def expected_phase_s(
-    access: Access, link: Link, cohorts: Sequence[Sequence[str]], bits: int, *, users: int
+    access: Access, link: Link, cohorts: Sequence[Sequence[str | Sequence[str]]], bits: int, *, users: int
 ) -> float:
     """Mean time [s] from the instant at which all UEs of a cohort offer their bits until the last has arrived.
 
@@ -24,7 +24,7 @@ def expected_phase_s(
     Args:
         access: the access scheme.
         link: the radio.
-        cohorts: UEs that transmit together, one offer each, in this order.
+        cohorts: what is transmitted together, in this order: a UE's own bits, or one multicast to several UEs.
         bits: bits of each UE.
         users: what a static split of the band divides by.
 
@@ -39,7 +39,7 @@ def expected_phase_s(
     for block, ues in enumerate(cohorts, start=1):
         medium = access.open(link, users=users)
         for ue in ues:
-            medium.offer([ue], bits, now_s=start_s, block=block)
+            medium.offer([ue] if isinstance(ue, str) else ue, bits, now_s=start_s, block=block)
         end_s = _last_end_s(medium)
         durations_s.append(end_s - start_s)
         change_s = link.steady_until_s(time_s=end_s)

@@ -113,9 +113,15 @@ def test_check_trains_nothing_and_prints_scenario_rho_and_airtime(
         next(line.split() for line in printed.splitlines() if line.startswith(f"# {name} "))
         for name in ("float32", "uniform-4")
     )
-    assert int(float32[2].replace(",", "")) == 32 * 210 + 8 * 36
-    assert int(uniform[2].replace(",", "")) == 4 * 210 + 2 * 64 + 8 * 36
-    assert float(uniform[4]) < float(float32[4]) / 4
+    up, _, down, down_s, compute_s, up_s, round_s = range(2, 9)
+    assert int(float32[up].replace(",", "")) == int(float32[down].replace(",", "")) == 32 * 210 + 8 * 36
+    assert int(uniform[up].replace(",", "")) == 4 * 210 + 2 * 64 + 8 * 36
+    # Three UEs, one after the other at 10 Mbit/s, and one multicast at the same rate.
+    assert float(float32[up_s]) == pytest.approx(3 * 7008 / 10e6, rel=1e-3)
+    assert float(uniform[up_s]) == pytest.approx(3 * 1256 / 10e6, rel=1e-3)
+    assert float(uniform[down_s]) == pytest.approx(7008 / 10e6, rel=1e-3)
+    assert float(uniform[compute_s]) == pytest.approx(3 * 7008 / 10e6, rel=1e-3)
+    assert float(uniform[round_s]) == pytest.approx((7008 + 3 * 7008 + 3 * 1256) / 10e6, rel=1e-3)
 
 
 @pytest.mark.parametrize(
