@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from syft_fl.experiment.statistics import by_variant
+from syft_fl.experiment.statistics import SeededRun, by_variant
 from syft_fl.plots.bars import time_to_target
 from syft_fl.plots.curves import accuracy_against
 from syft_fl.plots.save import save
@@ -18,15 +18,9 @@ from syft_fl.plots.timeline import timeline
 __all__ = ["draw_all"]
 
 
-class DrawnRun(Protocol):
+class DrawnRun(SeededRun, Protocol):
     """What is read of a run: everything but its configuration."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def rounds(self) -> pd.DataFrame: ...
     @property
     def transfers(self) -> pd.DataFrame: ...
 
