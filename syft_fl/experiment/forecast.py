@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from syft_fl.codecs import Codec, Context
 from syft_fl.data import Dataset
 from syft_fl.experiment.config import Experiment
@@ -89,8 +91,6 @@ def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
 
 def _bits(codec: Codec, scenario: Scenario, layout: Layout) -> int:
     """Bits on the air of a Gaussian vector of the model's length, really encoded, frame included."""
-    import torch
-
     key = Key(scenario.seed) / "preview"
     vector = torch.randn(layout.length, generator=key.torch())
     payload, _ = codec.encode(vector, ctx=Context(layout, key))

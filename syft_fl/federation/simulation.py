@@ -148,6 +148,12 @@ class Simulation:
 
     def _on_computed(self, ue: UE, now: _Round) -> None:
         outcome = self._engine.result(self._jobs.pop(ue.name))
+        if not outcome.report.finite:
+            # Said here and not left to the codec: a user's own need not look.
+            raise CodecError(
+                f"{ue.name}'s model in round {now.number} is NaN or infinite after training; lower the learning rate "
+                f"(training.learning_rate = {self.scenario.training.learning_rate}), or check the data"
+            )
         self._compute_energy_j += self.scenario.compute.energy_j(self._charged_samples(ue))
         now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
         message = Message(
@@ -159,12 +165,7 @@ class Simulation:
             round=now.number,
             samples=len(ue.samples),
         )
-        try:
-            (outgoing,) = self.transport.prepare(message)
-        except CodecError as error:
-            raise CodecError(
-                f"{error} (training.learning_rate = {self.scenario.training.learning_rate})"
-            ) from None
+        (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
 
     def _close(self, now: _Round) -> RoundRecord:

@@ -126,6 +126,15 @@ def test_classes_and_tensors_in_hand_are_run() -> None:
     assert result.config["uplink"]["codec"] == {"kind": "halved"}
 
 
+def test_a_diverged_update_is_refused_whether_the_codec_looks_or_not() -> None:
+    class Diverging(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * (torch.inf if self.training else 1.0)
+
+    with pytest.raises(sy.CodecError, match=r"ue0's model in round 1 .*training\.learning_rate = 0\.2"):
+        sy.run(CONFIG, model=Diverging, data=_data(), codec=Halved())
+
+
 def test_the_same_parts_by_import_path_in_a_toml_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
