@@ -1,5 +1,6 @@
 """The one seam that every send and get passes: layers, frames, link memory, ledger, media."""
 
+from syft_fl.transport.carrier import CARRIERS, Carrier, CarrierModel, Local
 from syft_fl.transport.direction import Direction, Downlink, Uplink
 from syft_fl.transport.frame import OVERHEAD_BYTES, Frame
 from syft_fl.transport.layers import LinkMemory, Pipeline
@@ -10,8 +11,11 @@ from syft_fl.transport.references import References
 from syft_fl.transport.transport import Transport
 
 __all__ = [
+    "CARRIERS",
     "OVERHEAD_BYTES",
     "Arrival",
+    "Carrier",
+    "CarrierModel",
     "Content",
     "Delivery",
     "Direction",
@@ -20,6 +24,7 @@ __all__ = [
     "Frame",
     "Ledger",
     "LinkMemory",
+    "Local",
     "Message",
     "MessageKind",
     "ModelContent",

@@ -22,6 +22,7 @@ from syft_fl.codecs import Context, Payload
 from syft_fl.errors import CodecError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, Medium, Transfer
+from syft_fl.transport.carrier import CarrierModel, Local
 from syft_fl.transport.direction import Downlink, Uplink
 from syft_fl.transport.frame import (
     Frame,
@@ -52,6 +53,7 @@ class Transport:
         key: the random streams of codecs and radio.
         hub: the base station's name.
         users: how many UEs a static split of the band is made for.
+        carrier: who hands the bytes over; the default is this process itself.
 
     Example:
         >>> import torch
@@ -71,11 +73,13 @@ class Transport:
         key: Key | int = 0,
         hub: str = "me",
         users: int = 1,
+        carrier: CarrierModel | None = None,
     ) -> None:
         self.uplink = uplink or Uplink()
         self.downlink = downlink or Downlink()
         self.key = Key(key) if isinstance(key, int) else key
         self.hub = hub
+        self.carrier = (carrier or Local()).open(hub)
         self.clock = Clock()
         self.ledger = Ledger()
         self.references = References()
@@ -251,13 +255,25 @@ class Transport:
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        frame = Frame.unpack(outgoing.frame)
+        frame = Frame.unpack(self._handed_over(outgoing, receivers))
         if frame.kind != "model":
             content: Content = (
                 unpack_facts(frame.payload) if frame.kind == "control" else unpack_tensors(frame.payload)
             )
             return Arrival(outgoing, transfer, content, frame.samples)
         return Arrival(outgoing, transfer, self._receive(outgoing, frame, receivers), frame.samples)
+
+    def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
+        """The frame's bytes as they came to the other end."""
+        if outgoing.direction == "uplink":
+            return self.carrier.hand_over(outgoing.frame, sender=outgoing.ues[0], receiver=self.hub)
+        for ue in receivers:
+            received = self.carrier.hand_over(outgoing.frame, sender=self.hub, receiver=ue)
+            if received != outgoing.frame:
+                raise TransportError(
+                    f"the carrier gave {ue!r} other bytes than {self.hub!r} sent; all receivers of a frame get the same"
+                )
+        return received
 
     def _receive(self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]) -> ModelContent:
         """Decode a model from its frame, and commit it at both ends."""
