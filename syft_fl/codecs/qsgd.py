@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
-from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.codecs.codec import CODECS, Context
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
+from syft_fl.codecs.entries import refuse_damaged
 from syft_fl.codecs.groups import Span, block_spans, count_groups, pieces
-from syft_fl.codecs.packing import pack, symbol_dtype, unpack
+from syft_fl.codecs.quantiser import Quantiser
 from syft_fl.codecs.rounding import Dither
 from syft_fl.errors import CodecError
 from syft_fl.schema import require, schema
-from syft_fl.vectors import Layout, Vector
+from syft_fl.vectors import Layout
 
 __all__ = ["QSGD"]
 
 
 @CODECS
 @schema
-class QSGD:
+class QSGD(Quantiser):
     r"""Sign and level of every entry relative to the l2 norm of its bucket; unbiased.
 
     .. math:: Q(v_i) = \|v\|_2 \cdot \operatorname{sgn}(v_i) \cdot \xi_i / s
@@ -40,10 +40,11 @@ class QSGD:
     at 512.
 
     Attributes:
-        levels: :math:`s`, 1 … 32767. Symbols of ``ceil(log2(2 * levels + 1))`` bits: 1 level (three symbols) takes 2,
-            7 take 4, 127 take 8 bits. A power of two wastes a bit: 16 levels are 33 symbols and take 6.
+        levels: :math:`s`, 1 … 32767. With ``Fixed`` words ``ceil(log2(2 * levels + 1))`` bits an entry: 1 level (three
+            symbols) takes 2, 7 take 4, 127 take 8. A power of two wastes a bit: 16 levels are 33 symbols and take 6.
         block: entries in a bucket, across tensors; ``"vector"``: the whole vector is one. (Not None: TOML has no
             null, so the default would come back in its place.)
+        coder: how symbols become bits.
 
     Payload: float32 norms, then symbols (level with its sign, plus :math:`s`). A norm beyond the largest float32 number
     is sent as that number; as no entry is larger, the codec stays unbiased, to the resolution of
@@ -51,8 +52,7 @@ class QSGD:
     arrive as 0.
 
     Source: Alistarh, Grubic, Li, Tomioka, Vojnovic 2017, "QSGD: Communication-Efficient SGD via Gradient
-    Quantization and Encoding", section 3.1 and theorem 3.2. Differs from it in: fixed-length symbols in place of Elias
-    codes.
+    Quantization and Encoding", section 3.1 and theorem 3.2. Differs from it in: the coder is chosen freely.
     """
 
     kind: ClassVar[str] = "qsgd"
@@ -62,6 +62,7 @@ class QSGD:
 
     levels: int = 7
     block: int | Literal["vector"] = 512
+    coder: Annotated[Coder, CODERS] = Fixed()
 
     def __post_init__(self) -> None:
         require(
@@ -75,53 +76,41 @@ class QSGD:
             "for one bucket use block = 'vector'",
         )
 
-    def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
-        entries = checked_entries(x, ctx)
+    def alphabet(self) -> Alphabet:
+        return Alphabet(2 * self.levels + 1, centre=self.levels)
+
+    def side_bytes(self, layout: Layout) -> int:
+        return 4 * count_groups(self._spans(layout))
+
+    def quantise(self, entries: NDArray[np.float32], ctx: Context) -> tuple[bytes, Symbols]:
         spans = self._spans(ctx.layout)
         norms = _norms(entries, spans)
         divisors = np.where(norms > 0, norms, 1)
         dither = Dither(ctx.key / "dither")
-        symbols = np.empty(entries.size, symbol_dtype(self._symbol_bits))
+        symbols = np.empty(entries.size, symbol_dtype((2 * self.levels).bit_length()))
         for piece in pieces(spans):
             steps = piece.rows(entries) / piece.column(divisors)
             steps *= self.levels
             piece.rows(symbols)[...] = dither.round(steps, np.int32) + self.levels
-        body = norms.astype("<f4", copy=False).tobytes() + pack(symbols, self._symbol_bits)
-        return Payload(body, self._payload_bits(ctx.layout)), ctx.memory
+        return norms.astype("<f4", copy=False).tobytes(), symbols
 
-    def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
-        body = checked_body(payload, self._payload_bits(ctx.layout), self.kind)
-        spans = self._spans(ctx.layout)
-        buckets = count_groups(spans)
-        norms = np.frombuffer(body, "<f4", buckets)
+    def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
+        norms = np.frombuffer(side, "<f4")
         refuse_damaged(norms, "the norm of a bucket")
         if (norms < 0).any():
             raise CodecError("the norm of a bucket in the payload is negative; the bytes are damaged")
-        symbols = unpack(body[4 * buckets :], self._symbol_bits, count=ctx.layout.length)
-        if symbols.size and symbols.max() > 2 * self.levels:
-            raise CodecError(
-                f"symbol {symbols.max()} in the payload is above {2 * self.levels}, the highest at "
-                f"{self.levels} levels; the bytes are damaged"
-            )
         entries = np.empty(ctx.layout.length, np.float32)
-        for piece in pieces(spans):
+        for piece in pieces(self._spans(ctx.layout)):
             values = piece.rows(entries)
             np.subtract(piece.rows(symbols), self.levels, out=values, dtype=np.float32)
             # First into -1 … 1: a norm near the largest float32 number then can't overflow.
             values /= self.levels
             values *= piece.column(norms)
-        return torch.from_numpy(entries), ctx.memory
-
-    @property
-    def _symbol_bits(self) -> int:
-        return (2 * self.levels).bit_length()
+        return entries
 
     def _spans(self, layout: Layout) -> list[Span]:
         whole = max(layout.length, 1)
         return block_spans(layout.length, whole if self.block == "vector" else self.block)
-
-    def _payload_bits(self, layout: Layout) -> int:
-        return 32 * count_groups(self._spans(layout)) + self._symbol_bits * layout.length
 
 
 def _norms(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float32]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
-from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.codecs.codec import CODECS, Context
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
+from syft_fl.codecs.entries import refuse_damaged
 from syft_fl.codecs.groups import Span, block_spans, count_groups, pieces, slot_spans
-from syft_fl.codecs.packing import pack, symbol_dtype, unpack
+from syft_fl.codecs.quantiser import Quantiser
 from syft_fl.codecs.rounding import Dither
 from syft_fl.errors import CodecError
 from syft_fl.schema import require, schema
-from syft_fl.vectors import Layout, Vector
+from syft_fl.vectors import Layout
 
 __all__ = ["Uniform"]
 
@@ -24,7 +24,7 @@ _NEAR_THE_END = 2.0**125  # beyond it, sums and differences of float32 numbers m
 
 @CODECS
 @schema
-class Uniform:
+class Uniform(Quantiser):
     r"""``bits`` bits an entry, on an affine grid of :math:`2^b` levels; the ends of every grid are sent too.
 
     .. math:: \hat x = \ell + k\,\Delta, \quad \Delta = (u - \ell)/(2^b - 1), \quad k \in \{0, …, 2^b - 1\}
@@ -40,8 +40,9 @@ class Uniform:
         bits: per entry, 1 … 16.
         rounding: ``"nearest"``, or ``"stochastic"`` for an unbiased codec.
         block: entries in a group; None: one group per tensor. Each group costs 64 bits for its two ends.
+        coder: how symbols become bits.
 
-    Payload: float32 lower ends, float32 upper ends, symbols of ``bits`` bits; ``64 * groups + bits * entries``
+    Payload: float32 lower ends, float32 upper ends, symbols; with ``Fixed`` words ``64 * groups + bits * entries``
     bits. Tensors without an entry have no group.
 
     Source: Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication", section 2.
@@ -56,6 +57,7 @@ class Uniform:
     bits: int = 8
     rounding: Literal["nearest", "stochastic"] = "nearest"
     block: int | None = None
+    coder: Annotated[Coder, CODERS] = Fixed()
 
     def __post_init__(self) -> None:
         require(
@@ -69,8 +71,13 @@ class Uniform:
             "leave it out for one group per tensor",
         )
 
-    def encode(self, x: Vector, *, ctx: Context) -> tuple[Payload, Memory]:
-        entries = checked_entries(x, ctx)
+    def alphabet(self) -> Alphabet:
+        return Alphabet(2**self.bits, centre=2 ** (self.bits - 1))
+
+    def side_bytes(self, layout: Layout) -> int:
+        return 8 * count_groups(self._spans(layout))
+
+    def quantise(self, entries: NDArray[np.float32], ctx: Context) -> tuple[bytes, Symbols]:
         spans = self._spans(ctx.layout)
         lower, upper = _ends(entries, spans)
         dither = Dither(ctx.key / "dither") if self.rounding == "stochastic" else None
@@ -79,31 +86,24 @@ class Uniform:
             steps = _steps(piece, entries, lower, upper, top=2**self.bits - 1)
             rounded = np.rint(steps, out=steps) if dither is None else dither.round(steps, np.uint32)
             piece.rows(symbols)[...] = rounded
-        ends = np.concatenate([lower, upper]).astype("<f4", copy=False)
-        return Payload(ends.tobytes() + pack(symbols, self.bits), self._payload_bits(ctx.layout)), ctx.memory
+        return np.concatenate([lower, upper]).astype("<f4", copy=False).tobytes(), symbols
 
-    def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
-        body = checked_body(payload, self._payload_bits(ctx.layout), self.kind)
+    def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
         spans = self._spans(ctx.layout)
-        groups = count_groups(spans)
-        lower, upper = np.frombuffer(body, "<f4", 2 * groups).reshape(2, groups)
+        lower, upper = np.frombuffer(side, "<f4").reshape(2, count_groups(spans))
         refuse_damaged(lower, "the lower end of a group")
         refuse_damaged(upper, "the upper end of a group")
         if (lower > upper).any():
             raise CodecError(
                 "a group in the payload has its lower end above its upper end; the bytes are damaged"
             )
-        symbols = unpack(body[8 * groups :], self.bits, count=ctx.layout.length)
         entries = np.empty(ctx.layout.length, np.float32)
         for piece in pieces(spans):
             _write_values(piece, symbols, lower, upper, top=2**self.bits - 1, to=entries)
-        return torch.from_numpy(entries), ctx.memory
+        return entries
 
     def _spans(self, layout: Layout) -> list[Span]:
         return slot_spans(layout) if self.block is None else block_spans(layout.length, self.block)
-
-    def _payload_bits(self, layout: Layout) -> int:
-        return 64 * count_groups(self._spans(layout)) + self.bits * layout.length
 
 
 def _ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syft_fl.codecs.packing import pack, unpack
+from syft_fl.codecs.coders.packing import pack, unpack
 from syft_fl.errors import CodecError
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.coders.coder import Symbols
 from syft_fl.errors import CodecError
 
-__all__ = ["Symbols", "pack", "symbol_dtype", "unpack"]
-
-Symbols = NDArray[np.unsignedinteger[Any]]
-"""[symbols] uint8 or uint16."""
+__all__ = ["pack", "symbol_dtype", "unpack"]
 
 _WORD = np.dtype("<u8")
 
