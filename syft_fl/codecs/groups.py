@@ -7,13 +7,19 @@ A :class:`Span` is a stretch of the vector whose groups all have one width, so i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
+from syft_fl.schema import require
 from syft_fl.vectors import Layout
 
-__all__ = ["Span", "block_spans", "count_groups", "pieces", "slot_spans"]
+__all__ = ["Block", "Span", "count_groups", "pieces", "require_block", "spans_of"]
+
+Block = int | Literal["tensor", "channel", "vector"]
+"""Which entries share a scale: so many consecutive ones (across tensors), those of a tensor, those of an output channel
+(what shares the first index of a tensor; a bias is one channel), or all of the vector. No field takes None for any of
+these: TOML has no null, so a default would come back in its place."""
 
 _PIECE_ENTRIES = 2**18  # float32 temporaries of a megabyte: in cache, and few enough calls
 
@@ -35,13 +41,37 @@ class Span(NamedTuple):
         return scales[self.first : self.first + (self.stop - self.start) // self.width, None]
 
 
-def slot_spans(layout: Layout) -> list[Span]:
-    """One group for each tensor that has an entry."""
-    slots = [slot for slot in layout.slots if slot.length]
-    return [Span(slot.start, slot.stop, group, slot.length) for group, slot in enumerate(slots)]
+def require_block(block: Block) -> None:
+    """Check a field ``block``.
+
+    Raises:
+        ConfigError: it is a number below 1.
+    """
+    ok = isinstance(block, str) or block >= 1
+    require(ok, "block", block, "at least 1 entry", "or use 'tensor', 'channel' or 'vector'")
 
 
-def block_spans(length: int, block: int) -> list[Span]:
+def spans_of(layout: Layout, block: Block) -> list[Span]:
+    """The groups of a layout; tensors without an entry have none."""
+    if block == "tensor":
+        return _tensor_spans(layout, per_channel=False)
+    if block == "channel":
+        return _tensor_spans(layout, per_channel=True)
+    return _block_spans(layout.length, max(layout.length, 1) if block == "vector" else block)
+
+
+def _tensor_spans(layout: Layout, *, per_channel: bool) -> list[Span]:
+    spans: list[Span] = []
+    first = 0
+    for slot in layout.slots:
+        if slot.length:
+            width = slot.length // slot.shape[0] if per_channel and len(slot.shape) > 1 else slot.length
+            spans.append(Span(slot.start, slot.stop, first, width))
+            first += slot.length // width
+    return spans
+
+
+def _block_spans(length: int, block: int) -> list[Span]:
     """Groups of ``block`` entries, across tensors; the last may be shorter."""
     groups = length // block
     whole = Span(0, groups * block, 0, block)

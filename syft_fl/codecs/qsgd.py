@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from syft_fl.codecs.codec import CODECS, Context
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
 from syft_fl.codecs.entries import refuse_damaged
-from syft_fl.codecs.groups import Span, block_spans, count_groups, pieces
+from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
 from syft_fl.codecs.quantiser import Quantiser
 from syft_fl.codecs.rounding import Dither
 from syft_fl.errors import CodecError
@@ -42,8 +42,7 @@ class QSGD(Quantiser):
     Attributes:
         levels: :math:`s`, 1 … 32767. With ``Fixed`` words ``ceil(log2(2 * levels + 1))`` bits an entry: 1 level (three
             symbols) takes 2, 7 take 4, 127 take 8. A power of two wastes a bit: 16 levels are 33 symbols and take 6.
-        block: entries in a bucket, across tensors; ``"vector"``: the whole vector is one. (Not None: TOML has no
-            null, so the default would come back in its place.)
+        block: which entries make a bucket.
         coder: how symbols become bits.
 
     Payload: float32 norms, then symbols (level with its sign, plus :math:`s`). A norm beyond the largest float32 number
@@ -61,20 +60,14 @@ class QSGD(Quantiser):
     bound: ClassVar[str] = "unbiased; variance <= min(n / s**2, sqrt(n) / s) |v|**2 per bucket of n"
 
     levels: int = 7
-    block: int | Literal["vector"] = 512
+    block: Block = 512
     coder: Annotated[Coder, CODERS] = Fixed()
 
     def __post_init__(self) -> None:
         require(
             1 <= self.levels <= 32767, "levels", self.levels, "in 1 … 32767", "beyond, use kind = 'float32'"
         )
-        require(
-            self.block == "vector" or self.block >= 1,
-            "block",
-            self.block,
-            "at least 1 entry",
-            "for one bucket use block = 'vector'",
-        )
+        require_block(self.block)
 
     def alphabet(self) -> Alphabet:
         return Alphabet(2 * self.levels + 1, centre=self.levels)
@@ -109,8 +102,7 @@ class QSGD(Quantiser):
         return entries
 
     def _spans(self, layout: Layout) -> list[Span]:
-        whole = max(layout.length, 1)
-        return block_spans(layout.length, whole if self.block == "vector" else self.block)
+        return spans_of(layout, self.block)
 
 
 def _norms(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float32]:

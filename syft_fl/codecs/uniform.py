@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from syft_fl.codecs.codec import CODECS, Context
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
 from syft_fl.codecs.entries import refuse_damaged
-from syft_fl.codecs.groups import Span, block_spans, count_groups, pieces, slot_spans
+from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
 from syft_fl.codecs.quantiser import Quantiser
 from syft_fl.codecs.rounding import Dither
 from syft_fl.errors import CodecError
@@ -39,11 +39,14 @@ class Uniform(Quantiser):
     Attributes:
         bits: per entry, 1 … 16.
         rounding: ``"nearest"``, or ``"stochastic"`` for an unbiased codec.
-        block: entries in a group; None: one group per tensor. Each group costs 64 bits for its two ends.
+        block: which entries share a grid; each group costs 64 bits for its two ends (32 if symmetric).
+        ends: ``"affine"`` sends both ends; ``"symmetric"`` sends the largest magnitude :math:`m`, the grid being
+            :math:`-m … m` of :math:`2^b - 1` levels, so that zero is one (at 1 bit: two levels): half the side
+            information, and a step up to twice as wide.
         coder: how symbols become bits.
 
-    Payload: float32 lower ends, float32 upper ends, symbols; with ``Fixed`` words ``64 * groups + bits * entries``
-    bits. Tensors without an entry have no group.
+    Payload: float32 lower ends (if affine), float32 upper ends, symbols; with ``Fixed`` words
+    ``64 * groups + bits * entries`` bits. Tensors without an entry have no group.
 
     Source: Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication", section 2.
     Differs from it in: groups instead of one grid for the whole vector.
@@ -56,41 +59,41 @@ class Uniform(Quantiser):
 
     bits: int = 8
     rounding: Literal["nearest", "stochastic"] = "nearest"
-    block: int | None = None
+    block: Block = "tensor"
+    ends: Literal["affine", "symmetric"] = "affine"
     coder: Annotated[Coder, CODERS] = Fixed()
 
     def __post_init__(self) -> None:
         require(
             1 <= self.bits <= 16, "bits", self.bits, "in 1 … 16", "to send entries whole use kind = 'float32'"
         )
-        require(
-            self.block is None or self.block >= 1,
-            "block",
-            self.block,
-            "at least 1 entry",
-            "leave it out for one group per tensor",
-        )
+        require_block(self.block)
 
     def alphabet(self) -> Alphabet:
-        return Alphabet(2**self.bits, centre=2 ** (self.bits - 1))
+        return Alphabet(self._top + 1, centre=(self._top + 1) // 2)
 
     def side_bytes(self, layout: Layout) -> int:
-        return 8 * count_groups(self._spans(layout))
+        return (8 if self.ends == "affine" else 4) * count_groups(self._spans(layout))
 
     def quantise(self, entries: NDArray[np.float32], ctx: Context) -> tuple[bytes, Symbols]:
         spans = self._spans(ctx.layout)
         lower, upper = _ends(entries, spans)
+        if self.ends == "symmetric":
+            upper = np.maximum(upper, -lower)
+            lower = -upper
         dither = Dither(ctx.key / "dither") if self.rounding == "stochastic" else None
         symbols = np.empty(entries.size, symbol_dtype(self.bits))
         for piece in pieces(spans):
-            steps = _steps(piece, entries, lower, upper, top=2**self.bits - 1)
+            steps = _steps(piece, entries, lower, upper, top=self._top)
             rounded = np.rint(steps, out=steps) if dither is None else dither.round(steps, np.uint32)
             piece.rows(symbols)[...] = rounded
-        return np.concatenate([lower, upper]).astype("<f4", copy=False).tobytes(), symbols
+        sent = np.concatenate([lower, upper]) if self.ends == "affine" else upper
+        return sent.astype("<f4", copy=False).tobytes(), symbols
 
     def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
         spans = self._spans(ctx.layout)
-        lower, upper = np.frombuffer(side, "<f4").reshape(2, count_groups(spans))
+        ends = np.frombuffer(side, "<f4")
+        lower, upper = ends.reshape(2, -1) if self.ends == "affine" else (-ends, ends)
         refuse_damaged(lower, "the lower end of a group")
         refuse_damaged(upper, "the upper end of a group")
         if (lower > upper).any():
@@ -99,11 +102,16 @@ class Uniform(Quantiser):
             )
         entries = np.empty(ctx.layout.length, np.float32)
         for piece in pieces(spans):
-            _write_values(piece, symbols, lower, upper, top=2**self.bits - 1, to=entries)
+            _write_values(piece, symbols, lower, upper, top=self._top, to=entries)
         return entries
 
+    @property
+    def _top(self) -> int:
+        """The highest symbol. Symmetric grids leave one word unused, so that zero is a level (but at 1 bit)."""
+        return (1 << self.bits) - (2 if self.ends == "symmetric" and self.bits > 1 else 1)
+
     def _spans(self, layout: Layout) -> list[Span]:
-        return slot_spans(layout) if self.block is None else block_spans(layout.length, self.block)
+        return spans_of(layout, self.block)
 
 
 def _ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

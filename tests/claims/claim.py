@@ -82,10 +82,22 @@ class Groups:
         return np.repeat(ufunc.reduceat(x, self.starts), self.widths) if x.size else x
 
 
-def groups_of(layout: Layout, block: int | None) -> Groups:
-    if block is None:
+def groups_of(layout: Layout, block: int | str) -> Groups:
+    if block == "vector":
+        starts = [0] if layout.length else []
+    elif block == "tensor":
         starts = [slot.start for slot in layout.slots if slot.length]
+    elif block == "channel":
+        starts = [
+            start
+            for slot in layout.slots
+            if slot.length
+            for start in range(
+                slot.start, slot.stop, slot.length // slot.shape[0] if len(slot.shape) > 1 else slot.length
+            )
+        ]
     else:
+        assert isinstance(block, int)
         starts = list(range(0, layout.length, block))
     return Groups(np.array(starts, int), np.diff([*starts, layout.length]))
 

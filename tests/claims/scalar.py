@@ -22,8 +22,12 @@ from syft_fl.vectors import Layout
 def uniform_grid(codec: Any, x: Numbers, layout: Layout) -> tuple[Numbers, Numbers]:
     """Lower ends and steps."""
     groups = groups_of(layout, codec.block)
-    lower = groups.each(np.minimum, x)
-    return lower, (groups.each(np.maximum, x) - lower) / (2**codec.bits - 1)
+    lower, upper = groups.each(np.minimum, x), groups.each(np.maximum, x)
+    if codec.ends == "symmetric":
+        upper = np.maximum(upper, -lower)
+        lower = -upper
+    steps = 2**codec.bits - (2 if codec.ends == "symmetric" and codec.bits > 1 else 1)
+    return lower, (upper - lower) / steps
 
 
 def uniform_worst(codec: Any, x: Numbers, layout: Layout) -> Numbers:
@@ -38,7 +42,7 @@ def uniform_variance(codec: Any, x: Numbers, layout: Layout) -> Numbers | None:
 
 
 def qsgd_step(codec: Any, x: Numbers) -> Numbers:
-    groups = groups_of(Layout.flat(x.size), None if codec.block == "vector" else codec.block)
+    groups = groups_of(Layout.flat(x.size), codec.block)
     return np.minimum(np.sqrt(groups.each(np.add, x**2)), FLOAT32_MAX) / codec.levels
 
 
@@ -64,6 +68,8 @@ SCALAR: dict[str, Claim] = {
             {},
             {"bits": 1},
             {"bits": 3, "block": 7},
+            {"bits": 4, "block": "channel", "ends": "symmetric"},
+            {"bits": 4, "block": "vector", "ends": "symmetric", "rounding": "stochastic"},
             {"bits": 16},
             {"bits": 8, "rounding": "stochastic"},
             {"bits": 2, "rounding": "stochastic", "block": 5},
@@ -73,7 +79,7 @@ SCALAR: dict[str, Claim] = {
         variance=uniform_variance,
         random=lambda codec: codec.rounding == "stochastic",
         unbiased=always,
-        says_each_bit_once=lambda codec: codec.block is None or codec.block >= 8,
+        says_each_bit_once=lambda codec: isinstance(codec.block, str) or codec.block >= 8,
     ),
     "qsgd": Claim(
         (

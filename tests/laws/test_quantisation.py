@@ -159,7 +159,7 @@ SETTINGS: list[Codec] = [
         Uniform(bits=b, rounding=r, block=n)
         for b in (1, 2, 4, 8, 16)
         for r in ("nearest", "stochastic")
-        for n in (None, 4, 64)
+        for n in ("tensor", 4, 64)
     ),
     *(QSGD(levels=s, block=n) for s in (1, 7, 16, 127, 32767) for n in ("vector", 1, 2, 16, 512)),
 ]
