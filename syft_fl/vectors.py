@@ -10,7 +10,7 @@ Left out: parameters in float64 are rounded to float32 on the way into the vecto
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -83,20 +83,20 @@ class Layout:
         """
         slots: list[Slot] = []
         start = 0
-        for name, parameter in _vector_parameters(module):
+        parameters, beside = _tensors(module)
+        for name, parameter in parameters:
             slot = Slot(name, tuple(parameter.shape), start)
             slots.append(slot)
             start = slot.stop
-        buffers = tuple((n, tuple(b.shape), b.dtype) for n, b in _side_tensors(module))
-        return cls(tuple(slots), buffers)
+        return cls(tuple(slots), tuple((name, tuple(b.shape), b.dtype) for name, b in beside))
 
     def read(self, module: nn.Module) -> ModelState:
         """Copy a module's value out of it."""
+        parameters, beside = _tensors(module)
         with torch.no_grad():
-            parts = [p.detach().reshape(-1) for _, p in _vector_parameters(module)]
+            parts = [p.reshape(-1) for _, p in parameters]
             vector = torch.cat(parts).to(torch.float32) if parts else torch.empty(0)
-            buffers = {name: b.detach().clone() for name, b in _side_tensors(module)}
-        return ModelState(vector, buffers)
+            return ModelState(vector, {name: b.clone() for name, b in beside})
 
     def write(self, state: ModelState, module: nn.Module) -> None:
         """Copy a value into a module, in place: parameters stay the same objects.
@@ -109,23 +109,21 @@ class Layout:
                 f"vector of {state.vector.numel()} entries does not fit a model of {self.length}; "
                 "both ends of a link must have the same architecture"
             )
+        parameters, beside = _tensors(module)
         with torch.no_grad():
-            for slot, (_, parameter) in zip(self.slots, _vector_parameters(module), strict=True):
+            for slot, (_, parameter) in zip(self.slots, parameters, strict=True):
                 parameter.copy_(state.vector[slot.start : slot.stop].view(slot.shape))
-            for name, buffer in _side_tensors(module):
+            for name, buffer in beside:
                 buffer.copy_(state.buffers[name])
 
 
-def _vector_parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _tensors(module: nn.Module) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:
+    """What makes up the vector, and what travels beside it (integer parameters, then buffers)."""
+    vector: list[tuple[str, Tensor]] = []
+    beside: list[tuple[str, Tensor]] = []
     for name, parameter in module.named_parameters():
         if parameter.is_complex():
             raise ConfigError(f"parameter {name!r} is complex; only real parameters can be sent")
-        if parameter.is_floating_point():
-            yield name, parameter
-
-
-def _side_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in module.named_parameters():
-        if not parameter.is_floating_point():
-            yield name, parameter
-    yield from module.named_buffers()
+        (vector if parameter.is_floating_point() else beside).append((name, parameter))
+    beside.extend(module.named_buffers())
+    return vector, beside

@@ -195,6 +195,7 @@ def _run_resolved(
                     transfers += [asdict(entry) for entry in record.entries]
                 progress(simulation, record)
         finally:
+            simulation.close()
             if folder is not None:
                 folder.close()
     if folder is None:
@@ -265,6 +266,7 @@ def _provenance(simulation: Simulation, *, host_s: float, resumed: bool) -> dict
         "platform": platform.platform(),
         "versions": {name: version(name) for name in ("syft_fl", "torch", "numpy", "scikit-learn")},
         "threads": simulation.scenario.training.threads,
+        "carrier": dict(simulation.transport.carrier.report()),
     }
 
 

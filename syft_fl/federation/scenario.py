@@ -28,7 +28,7 @@ from syft_fl.learn import (
 )
 from syft_fl.radio import Cell
 from syft_fl.schema import require, schema
-from syft_fl.transport import Downlink, Uplink
+from syft_fl.transport import CARRIERS, CarrierModel, Downlink, Local, Uplink
 
 __all__ = ["Population", "Scenario", "Stop"]
 
@@ -111,6 +111,7 @@ class Scenario:
         training: what a UE does between receiving a model and sending one.
         compute: how long that takes in simulated time.
         cell, uplink, downlink: the radio and how models are written for it.
+        carrier: who hands the frames' bytes over; it changes no result.
         stop: when the run ends.
     """
 
@@ -124,6 +125,7 @@ class Scenario:
     cell: Cell = Cell()
     uplink: Uplink = Uplink()
     downlink: Downlink = Downlink()
+    carrier: Annotated[CarrierModel, CARRIERS] = Local()
     stop: Stop = Stop()
 
     def with_seed(self, seed: int) -> Scenario:

@@ -86,6 +86,7 @@ class Simulation:
             key=self.key,
             hub=BS,
             users=scenario.population.chosen,
+            carrier=scenario.carrier,
         )
         self._station = Station(transport=self.transport, compute=scenario.compute)
         self.ues = self._place_samples()
@@ -264,6 +265,10 @@ class Simulation:
         equal = self.scenario.population.equal_compute
         return self._mean_samples if equal else self._processed(ue)
 
+    def close(self) -> None:
+        """Let go of what the carrier holds, when no step is to follow."""
+        self.transport.carrier.close()
+
     # Checkpoints, between rounds.
 
     def state(self) -> dict[str, Any]:
@@ -296,11 +301,12 @@ class Simulation:
 
 
 def check_fits(scenario: Scenario, dataset: Dataset) -> None:
-    """Check, without training, that model, data and partition go together.
+    """Check, without training, that model, data and partition go together, and that the carrier can be opened.
 
     Raises:
         ConfigError: the model does not take the data or does not tell its classes apart, or the partition leaves a UE
             without samples.
+        TransportError: the carrier does not work here.
     """
     key = Key(scenario.seed)
     scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
@@ -317,6 +323,7 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             f"model {type(module).__name__} gives {shape[1:]} for a sample, "
             f"but the data have {dataset.classes} classes; it must give one score per class"
         )
+    scenario.carrier.open(BS).close()
 
 
 def _plain(model: ModelState) -> list[Any]:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from syft_fl.errors import ClockError, TransportError
+from syft_fl.radio.links import Links
 from syft_fl.radio.medium import Link, Ticket, Transfer
 from syft_fl.schema import require
 
@@ -55,7 +56,7 @@ class SplitMedium:
     """
 
     def __init__(self, link: Link, *, subchannels: int) -> None:
-        self._link = link
+        self._links = link if isinstance(link, Links) else Links(link)
         self._share = 1.0 / subchannels
         self._now_s = 0.0
         self._tickets = 0
@@ -147,6 +148,7 @@ class SplitMedium:
         start_s = self._next_start_s()
         offer = self._queue[0]
         off_air_s, airtime_s = self._transmit(offer, start_s)
+        links = self._links.among(offer.ues)
         heapq.heappop(self._queue)
         heapq.heapreplace(self._free_s, off_air_s)
         transfer = Transfer(
@@ -155,10 +157,10 @@ class SplitMedium:
             bits=offer.bits,
             offered_s=offer.offered_s,
             start_s=start_s,
-            end_s=off_air_s + self._link.latency_s,
+            end_s=off_air_s + max(link.latency_s for link in links),
             airtime_s=airtime_s,
             attempts=1,
-            energy_j=self._link.transmit_power_w(share=self._share) * airtime_s,
+            energy_j=max(link.transmit_power_w(share=self._share) for link in links) * airtime_s,
         )
         heapq.heappush(self._ends, (transfer.end_s, transfer.ticket, transfer))
 
@@ -183,10 +185,10 @@ class SplitMedium:
     def _steady(self, offer: _Offer, time_s: float) -> tuple[float, float]:
         """Rate [bit/s] of the slowest UE of an offer at a time, and until when [s] it holds."""
         rate_bps, ue = min(
-            (self._link.rate_bps(ue, share=self._share, block=offer.block, time_s=time_s), ue)
+            (self._links.rate_bps(ue, share=self._share, block=offer.block, time_s=time_s), ue)
             for ue in offer.ues
         )
-        until_s = self._link.steady_until_s(time_s=time_s)
+        until_s = min(link.steady_until_s(time_s=time_s) for link in self._links.among(offer.ues))
         if rate_bps <= 0 and until_s == math.inf:
             raise _never(ue, time_s)
         return rate_bps, until_s

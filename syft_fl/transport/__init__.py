@@ -7,6 +7,7 @@ from syft_fl.transport.layers import LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, MessageKind, ModelContent
 from syft_fl.transport.outgoing import Arrival, Outgoing
+from syft_fl.transport.pysyft_peers import SyftCarrier
 from syft_fl.transport.references import References
 from syft_fl.transport.transport import Transport
 
@@ -31,6 +32,7 @@ __all__ = [
     "Outgoing",
     "Pipeline",
     "References",
+    "SyftCarrier",
     "Transport",
     "Uplink",
 ]

@@ -1,12 +1,14 @@
 """Who hands a frame's bytes from one end to the other.
 
 Simulated time and loss are the medium's business. A carrier moves the bytes of what the medium delivered: inside
-this process (:class:`Local`), or between real peers of another system. What it hands over is what is decoded.
+this process (:class:`Local`), or between real peers of another system
+(:class:`~syft_fl.transport.pysyft_peers.SyftCarrier`). What it hands over is what is decoded.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from syft_fl.schema import Registry, schema
 
@@ -28,6 +30,10 @@ class Carrier(Protocol):
         Raises:
             TransportError: the other system failed.
         """
+        ...
+
+    def report(self) -> Mapping[str, Any]:
+        """What was carried and what it took on this host, for the provenance; still there after closing."""
         ...
 
     def close(self) -> None:
@@ -60,6 +66,9 @@ class Local:
 class _SameBytes:
     def hand_over(self, frame: bytes, *, sender: str, receiver: str) -> bytes:
         return frame
+
+    def report(self) -> Mapping[str, Any]:
+        return {}
 
     def close(self) -> None:
         pass

@@ -73,12 +73,12 @@ class Frame:
 
     kind: MessageKind
     serial: int
-    payload: bytes
+    payload: bytes | memoryview
     payload_bits: int
     round: int = 0
     reference: int = 0
     samples: int = 0
-    side: bytes = b""
+    side: bytes | memoryview = b""
 
     def pack(self) -> bytes:
         """The bytes to send."""
@@ -93,12 +93,16 @@ class Frame:
             self.payload_bits,
             len(self.side),
         )
-        body = b"".join((head, self.payload, self.side))
-        return body + _CRC.pack(zlib.crc32(body))
+        crc = zlib.crc32(self.side, zlib.crc32(self.payload, zlib.crc32(head)))
+        return b"".join((head, self.payload, self.side, _CRC.pack(crc)))
 
     @classmethod
-    def unpack(cls, data: bytes) -> Frame:
-        """Take received bytes apart.
+    def unpack(cls, data: bytes, *, untouched: bool = False) -> Frame:
+        """Take received bytes apart. Payload and side are views of them: a model is not copied to be looked at.
+
+        Args:
+            untouched: they are the very object that :meth:`pack` made in this process. Bytes can't change, so the
+                CRC32 that was just computed over them is not computed a second time.
 
         Raises:
             FrameError: cut short, damaged (CRC), of another format, or with lengths that don't add up.
@@ -106,7 +110,7 @@ class Frame:
         if len(data) < OVERHEAD_BYTES:
             raise FrameError(f"{len(data)} bytes are no frame: the shortest has {OVERHEAD_BYTES}")
         body = memoryview(data)[: -_CRC.size]
-        if zlib.crc32(body) != _CRC.unpack_from(data, len(body))[0]:
+        if not untouched and zlib.crc32(body) != _CRC.unpack_from(data, len(body))[0]:
             raise FrameError("CRC32 does not match: the frame was damaged on the way")
         magic, form, kind, serial, round_, reference, samples, bits, side = _HEADER.unpack_from(data)
         if magic != _MAGIC or form != _FORMAT or kind >= len(_KINDS):
@@ -117,12 +121,12 @@ class Frame:
         return cls(
             _KINDS[kind],
             serial,
-            bytes(body[_HEADER.size : payload_end]),
+            body[_HEADER.size : payload_end],
             bits,
             round_,
             reference,
             samples,
-            bytes(body[payload_end:]),
+            body[payload_end:],
         )
 
 
@@ -132,7 +136,7 @@ def pack_tensors(tensors: Sequence[Tensor]) -> bytes:
     Raises:
         FrameError: a dtype that has no code here (quantised, sparse).
     """
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     for tensor in tensors:
         if tensor.dtype not in _DTYPES or tensor.layout != torch.strided:
             raise FrameError(
@@ -144,7 +148,7 @@ def pack_tensors(tensors: Sequence[Tensor]) -> bytes:
     return b"".join(parts)
 
 
-def unpack_tensors(data: bytes) -> tuple[Tensor, ...]:
+def unpack_tensors(data: bytes | memoryview) -> tuple[Tensor, ...]:
     """What :func:`pack_tensors` wrote, in fresh memory.
 
     Raises:
@@ -177,15 +181,15 @@ def pack_facts(facts: Mapping[str, Any]) -> bytes:
     return json.dumps(facts, separators=(",", ":"), sort_keys=True).encode()
 
 
-def unpack_facts(data: bytes) -> dict[str, Any]:
+def unpack_facts(data: bytes | memoryview) -> dict[str, Any]:
     """What :func:`pack_facts` wrote."""
     try:
-        facts: dict[str, Any] = json.loads(data)
+        facts: dict[str, Any] = json.loads(bytes(data))
     except ValueError as error:
         raise FrameError(f"no control message: {error}") from None
     return facts
 
 
-def _bytes_of(tensor: Tensor) -> bytes:
+def _bytes_of(tensor: Tensor) -> bytes | memoryview:
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    return flat.view(torch.uint8).numpy().data if flat.numel() else b""

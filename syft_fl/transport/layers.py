@@ -51,6 +51,7 @@ class Layer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class Delta:
     """The difference to the reference that both ends hold."""
 
@@ -67,6 +68,7 @@ class Delta:
         return memory
 
 
+@dataclass(frozen=True, slots=True)
 class ErrorFeedback:
     """Adds the residual to what is sent; what is lost then makes the next residual.
 
@@ -88,9 +90,8 @@ class ErrorFeedback:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A payload, what went into the codec (None: a whole model), and what the codec remembers if it arrives."""
+    """What went into the codec (None: a whole model), and what the codec remembers if it arrives."""
 
-    payload: Payload
     sent: Vector | None
     codec_memory: Memory
 
@@ -122,18 +123,23 @@ class Pipeline:
     def needs_reference(self) -> bool:
         return bool(self.layers)
 
-    def encode(self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context) -> Encoded:
+    def encode(
+        self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context
+    ) -> tuple[Payload, Encoded]:
         """Write a vector. Changes nothing.
 
         With layers but no reference (a UE's first model) the whole vector goes out as float32: the codec is set
-        up for differences, and what it did to a whole model would stay in every later one.
+        up for differences, and what it did to a whole model would stay in every later one. A payload of float32 is a
+        view of the vector, to be packed before anything else.
         """
         if self.needs_reference and reference is None:
-            return Encoded(_WHOLE.encode(x, ctx=ctx)[0], None, memory.codec)
+            return _WHOLE.lend(x, ctx=ctx), Encoded(None, memory.codec)
         for layer in self.layers:
             x = layer.outgoing(x, memory, reference)
+        if isinstance(self.codec, Float32):
+            return self.codec.lend(x, ctx=ctx), Encoded(x, ctx.memory)
         payload, codec_memory = self.codec.encode(x, ctx=ctx)
-        return Encoded(payload, x, codec_memory)
+        return payload, Encoded(x, codec_memory)
 
     def decode(self, payload: Payload, *, reference: Vector | None, ctx: Context) -> Decoded:
         """Read a vector from received bytes."""

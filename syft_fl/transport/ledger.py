@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Entry", "Ledger"]
+
+_FIRST_COLUMNS = (
+    "kind",
+    "sender",
+    "receiver",
+    "object",
+    "raw_bits",
+    "bits",
+    "start_s",
+    "end_s",
+    "energy_j",
+    "lost",
+)
+_SHOWN = 20
+"""Rows that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +67,28 @@ class Entry:
 
 
 class Ledger:
-    """Transmissions in the order of their end, and running totals."""
+    """Transmissions in the order of their end, and running totals.
 
-    def __init__(self) -> None:
+    Every transmission adds an entry, and an entry stays until :meth:`drain` takes it: a session of many messages that
+    doesn't want to keep them all drains its ledger.
+
+    Args:
+        hub: the base station's name.
+    """
+
+    def __init__(self, hub: str = "me") -> None:
         self.entries: list[Entry] = []
         self.uplink_bits = 0
         self.downlink_bits = 0
         self.energy_j = 0.0
+        self._hub = hub
+        # Beside the entries, for these are the rows of result files, and what an object's id was means nothing there.
+        self._objects: list[str] = []
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, *, about: str = "") -> None:
+        """Add a transmission; ``about`` names the object that it was about (default: its stream)."""
         self.entries.append(entry)
+        self._objects.append(about or entry.stream)
         self.energy_j += entry.energy_j
         if entry.direction == "uplink":
             self.uplink_bits += entry.bits
@@ -70,14 +98,16 @@ class Ledger:
     def drain(self) -> list[Entry]:
         """The entries so far, which are then forgotten here; totals stay."""
         entries, self.entries = self.entries, []
+        self._objects = []
         return entries
 
     def frame(self) -> pd.DataFrame:
-        """The entries as a table."""
-        import pandas as pd
+        """The entries as a table, one row per transmission.
 
-        columns = list(Entry.__dataclass_fields__)
-        return pd.DataFrame([asdict(entry) for entry in self.entries], columns=columns)
+        Columns are those of :class:`Entry`, and ``sender`` and ``receiver`` (of a multicast, all of them) and
+        ``object``: the id of what was sent or fetched, the name of a model, else the stream.
+        """
+        return self._table(len(self.entries))
 
     def totals(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
@@ -86,3 +116,33 @@ class Ledger:
             "downlink_bits": self.downlink_bits,
             "energy_j": self.energy_j,
         }
+
+    def __repr__(self) -> str:
+        count = len(self.entries)
+        return (
+            f"<Ledger: {count} transmission{'' if count == 1 else 's'}; so far {self.uplink_bits} bits up, "
+            f"{self.downlink_bits} bits down, {self.energy_j:.4g} J; frame() is the table>"
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what there is, and its last rows."""
+        rows: str = self._table(_SHOWN).to_html(columns=list(_FIRST_COLUMNS))
+        return f"<p>{html.escape(repr(self))}</p>{rows}"
+
+    def _table(self, rows: int) -> pd.DataFrame:
+        """The last rows of the table."""
+        import pandas as pd
+
+        start = max(0, len(self.entries) - rows)
+        records = [
+            {**asdict(entry), **self._ends(entry), "object": about}
+            for entry, about in zip(self.entries[start:], self._objects[start:], strict=True)
+        ]
+        others = [name for name in Entry.__dataclass_fields__ if name not in _FIRST_COLUMNS]
+        index = range(start, start + len(records))
+        return pd.DataFrame(records, columns=[*_FIRST_COLUMNS, *others], index=index)
+
+    def _ends(self, entry: Entry) -> dict[str, str]:
+        ues = ", ".join(entry.ues)
+        sender, receiver = (ues, self._hub) if entry.direction == "uplink" else (self._hub, ues)
+        return {"sender": sender, "receiver": receiver}

@@ -45,6 +45,7 @@ class Message:
         content: see :data:`Content`.
         round: federated round; also the fading block where fading is drawn per round.
         samples: what the sender weighs in the aggregate; travels in the header.
+        about: the object that it brings or asks for, as the ledger names it; empty: the stream. It does not travel.
     """
 
     kind: MessageKind
@@ -54,6 +55,7 @@ class Message:
     content: Content
     round: int = 0
     samples: int = 0
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syft_fl.radio import Transfer
-from syft_fl.transport.layers import Encoded
+from syft_fl.transport.layers import Encoded, Pipeline
 from syft_fl.transport.message import Content
 
 __all__ = ["Arrival", "Outgoing"]
@@ -17,28 +17,29 @@ class Outgoing:
 
     Attributes:
         direction: ``uplink`` or ``downlink``.
+        about: what the message is about, for the ledger.
         ues: the UEs at the other end from the base station.
         frame: the bytes.
+        bits: bits on the air.
         raw_bits: bits of the content in its own dtype.
+        pipeline: of a model, what it was written by: it is read and settled by the same.
         encoded: of a model, what went into the codec.
     """
 
     direction: str
     kind: str
     stream: str
+    about: str
     ues: tuple[str, ...]
     serial: int
     round: int
     reference: int
     frame: bytes
+    bits: int
     raw_bits: int
     payload_bits: int
+    pipeline: Pipeline | None
     encoded: Encoded | None
-
-    @property
-    def bits(self) -> int:
-        """Bits on the air."""
-        return 8 * len(self.frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ class References:
             if not self._holders[version]:
                 del self._holders[version], self._vectors[version]
 
+    def forget_stream(self, stream: str) -> None:
+        """Nobody holds anything of a stream any more."""
+        for holder in [holder for holder in self._held if holder[1] == stream]:
+            self.forget(*holder)
+
     def __len__(self) -> int:
         return len(self._vectors)
 

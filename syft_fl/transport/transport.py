@@ -5,7 +5,9 @@ frames (delta, error feedback, codec, header, CRC) and changes nothing. The call
 it. :meth:`Transport.offer` hands the bits to the medium. :meth:`Transport.advance` lets simulated time pass: what
 arrives is decoded from its bytes, and only then both ends' memories change. What is lost changes nothing.
 
-:meth:`Transport.carry` does all of it at once, for ``send`` and ``get``.
+:meth:`Transport.carry` does all of it at once, for ``send`` and ``get``; in a ``with transport.parallel():`` several of
+them share the air (:mod:`~syft_fl.transport.parallel`). Codecs and links can be set for one UE, and in mid-session
+(:meth:`Transport.configure`).
 
 Acknowledgements are taken to be free and never lost; a codec's memory is kept on the uplink only.
 """
@@ -13,15 +15,16 @@ Acknowledgements are taken to be free and never lost; a codec's memory is kept o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from syft_fl.clock import Clock
-from syft_fl.codecs import Context, Payload
-from syft_fl.errors import CodecError, TransportError
+from syft_fl.codecs import Codec, Context, Payload
+from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
-from syft_fl.radio import Cell, Link, Medium, Transfer
+from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
 from syft_fl.transport.carrier import CarrierModel, Local
 from syft_fl.transport.direction import Downlink, Uplink
 from syft_fl.transport.frame import (
@@ -31,17 +34,21 @@ from syft_fl.transport.frame import (
     unpack_facts,
     unpack_tensors,
 )
-from syft_fl.transport.layers import LinkMemory, Pipeline
+from syft_fl.transport.layers import LinkMemory
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
 from syft_fl.transport.outgoing import Arrival, Outgoing
+from syft_fl.transport.parallel import Ahead, Before, Parallel
 from syft_fl.transport.references import References
+from syft_fl.transport.settings import Settings
 from syft_fl.vectors import Layout, ModelState, Vector
 
 __all__ = ["Transport"]
 
 _DOWNLOADS = "/downloads"
 """Name of the downloads' counter beside the UEs' own."""
+
+_Memories = dict[tuple[str, str], LinkMemory]
 
 
 class Transport:
@@ -75,45 +82,117 @@ class Transport:
         users: int = 1,
         carrier: CarrierModel | None = None,
     ) -> None:
-        self.uplink = uplink or Uplink()
-        self.downlink = downlink or Downlink()
+        self._up, self._down = Settings(uplink or Uplink()), Settings(downlink or Downlink())
         self.key = Key(key) if isinstance(key, int) else key
         self.hub = hub
         self.carrier = (carrier or Local()).open(hub)
         self.clock = Clock()
-        self.ledger = Ledger()
+        self.ledger = Ledger(hub)
         self.references = References()
-        cell = cell or Cell()
-        radio = self.key / "radio"
-        self._links: dict[str, Link] = {
-            "uplink": self.uplink.link.link(cell, radio, "uplink"),
-            "downlink": self.downlink.link.link(cell, radio, "downlink"),
+        self._cell = cell or Cell()
+        self._links = {
+            "uplink": Links(self._link(self.uplink.link, "uplink")),
+            "downlink": Links(self._link(self.downlink.link, "downlink")),
         }
         self._media: dict[str, Medium] = {
             "uplink": self.uplink.access.open(self._links["uplink"], users=users),
             "downlink": self.downlink.access.open(self._links["downlink"], users=users),
         }
-        self._pipelines = {
-            "uplink": Pipeline.of(
-                self.uplink.codec,
-                delta=self.uplink.delta,
-                error_feedback=self.uplink.error_feedback,
-            ),
-            "downlink": Pipeline.of(self.downlink.codec, delta=self.downlink.delta),
-        }
-        self._keeps_references = any(p.needs_reference for p in self._pipelines.values())
+        self._keeps_references = self._up.need_reference or self._down.need_reference
+        self._reconfigured = False
+        self._block: Parallel | None = None
         self._layouts: dict[str, Layout] = {}
-        self._sender: dict[tuple[str, str], LinkMemory] = {}
-        self._receiver: dict[tuple[str, str], LinkMemory] = {}
+        self._sender: _Memories = {}
+        self._receiver: _Memories = {}
         self._serials: Counter[str] = Counter()
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self._last_received: tuple[bytes, ModelContent] | None = None
+
+    @property
+    def uplink(self) -> Uplink:
+        """The settings of the uplink; a UE's own are in :meth:`settings`."""
+        return self._up.common
+
+    @property
+    def downlink(self) -> Downlink:
+        """The settings of the downlink; a UE's own are in :meth:`settings`."""
+        return self._down.common
+
+    def settings(self, direction: str, ue: str) -> Uplink | Downlink:
+        """What is set for a UE in one direction.
+
+        Raises:
+            ConfigError: a direction that is neither ``"uplink"`` nor ``"downlink"``.
+        """
+        return self._settings(direction).of(ue)
+
+    def configure(
+        self,
+        direction: str,
+        ue: str | None = None,
+        *,
+        codec: Codec | None = None,
+        link: LinkModel | None = None,
+        delta: bool | None = None,
+        error_feedback: bool | None = None,
+    ) -> None:
+        """Set a codec, a link or a layer from now on, for one UE or for all.
+
+        What is left out stays as it is; what a UE was given of its own stays with it when something is set for all. A
+        residual outlives its codec: what is owed is owed, and is paid by the next update that is sent with error
+        feedback. What the old codec remembered of a link is forgotten. Models that UEs hold stay references; where no
+        codec needed any so far, none were kept, and the next model of a stream goes out whole, as float32. A
+        UE's own link has the place and the shadowing that the UE has in this cell. Who shares the air (``access``)
+        and the cast are set once, at the start.
+
+        Args:
+            direction: ``"uplink"`` or ``"downlink"``.
+            ue: for whom; None: for all that have nothing of their own there.
+            codec, link, delta, error_feedback: as in :class:`Uplink`; error feedback is the uplink's alone.
+
+        Raises:
+            ConfigError: an unknown direction, nothing to set, or settings that don't go together; nothing has changed.
+            TransportError: something is on the air, or a ``parallel()`` block is open.
+        """
+        settings = self._settings(direction)
+        self._require_quiet("configure()")
+        named = {"codec": codec, "link": link, "delta": delta, "error_feedback": error_feedback}
+        own_link = None if link is None else self._link(link, direction)
+        wrote = {ue: self._up.of(ue).codec for ue, _ in (*self._sender, *self._receiver)}
+        settings.change(ue, {name: value for name, value in named.items() if value is not None})
+        self._reconfigured = True
+        if own_link is not None:
+            self._links[direction].set(ue, own_link)
+        for memories in (self._sender, self._receiver):
+            for link_, memory in list(memories.items()):
+                if self._up.of(link_[0]).codec != wrote[link_[0]]:
+                    self._restore_memory(memories, link_, LinkMemory(memory.residual))
+        # Once kept, always kept: a later codec may want differences again, to a model that is not an old one.
+        self._keeps_references |= settings.need_reference
+
+    def _settings(self, direction: str) -> Settings[Uplink] | Settings[Downlink]:
+        if direction not in ("uplink", "downlink"):
+            raise ConfigError(f"direction {direction!r} must be 'uplink' or 'downlink'")
+        return self._up if direction == "uplink" else self._down
+
+    def _link(self, model: LinkModel, direction: str) -> Link:
+        return model.link(self._cell, self.key / "radio", direction)
+
+    def _require_quiet(self, what: str) -> None:
+        if self._block is not None:
+            raise TransportError(
+                f"{what} inside parallel(): its messages are not sent yet; do it after the block"
+            )
+        if self._in_flight:
+            raise TransportError(
+                f"{what} with {len(self._in_flight)} frames on the air; let them arrive first"
+            )
 
     def prepare(self, message: Message) -> list[Outgoing]:
         """Frames for a message; nothing is changed.
 
         One frame for one receiver. A multicast makes one for each group of receivers that hold the same
-        reference; where the downlink is unicast, one for each receiver.
+        reference and are written to in the same way; where the downlink is unicast, one for each receiver.
 
         Raises:
             CodecError: an entry of a model is NaN or infinite; the message names sender and round.
@@ -127,9 +206,11 @@ class Transport:
             serial = self._serials[message.sender] + 1
             return [self._prepare("uplink", message, (message.sender,), serial)]
         ues = (message.receiver,) if isinstance(message.receiver, str) else message.receiver
-        groups: dict[int, list[str]] = {}
+        groups: dict[tuple[int, int], list[str]] = {}
         for ue in ues:
-            groups.setdefault(self._reference("downlink", message, ue), []).append(ue)
+            # Equal pipelines are one object.
+            wrote = id(self._down.pipeline(ue)) if message.kind == "model" else 0
+            groups.setdefault((self._reference("downlink", message, ue), wrote), []).append(ue)
         first = self._serials[_DOWNLOADS] + 1
         prepared = [
             self._prepare("downlink", message, tuple(group), serial)
@@ -142,13 +223,14 @@ class Transport:
 
     def _prepare(self, direction: str, message: Message, ues: tuple[str, ...], serial: int) -> Outgoing:
         content = message.content
-        reference, encoded, side = 0, None, b""
+        reference, pipeline, encoded, side = 0, None, None, b""
         if isinstance(content, ModelContent):
             self._layouts.setdefault(message.stream, content.layout)
             reference = self._reference(direction, message, ues[0])
             ctx = self._context(direction, ues, message.stream, serial, message.round)
+            pipeline = self._settings(direction).pipeline(ues[0])
             try:
-                encoded = self._pipelines[direction].encode(
+                payload, encoded = pipeline.encode(
                     content.state.vector,
                     reference=self.references.vector(reference),
                     memory=self._sender.get((ues[0], message.stream), LinkMemory()),
@@ -158,7 +240,6 @@ class Transport:
                 raise CodecError(
                     f"{message.sender}'s {message.stream} in round {message.round}: {error}"
                 ) from None
-            payload = encoded.payload
             side = pack_tensors(list(content.state.buffers.values()))
             raw_bits = 32 * content.layout.length + 8 * len(side)
         elif isinstance(content, Mapping):
@@ -178,17 +259,21 @@ class Transport:
             samples=message.samples,
             side=side,
         )
+        packed = frame.pack()
         return Outgoing(
             direction=direction,
             kind=message.kind,
             stream=message.stream,
+            about=message.about,
             ues=ues,
             serial=serial,
             round=message.round,
             reference=reference,
-            frame=frame.pack(),
+            frame=packed,
+            bits=8 * len(packed),
             raw_bits=raw_bits,
             payload_bits=payload.bits,
+            pipeline=pipeline,
             encoded=encoded,
         )
 
@@ -196,22 +281,29 @@ class Transport:
         """Hand a prepared frame to the medium.
 
         Raises:
-            TransportError: the link never carries it.
+            TransportError: the link never carries it, or a ``parallel()`` block is open.
         """
+        if self._block is not None:
+            raise TransportError(
+                "offer() inside parallel(): there, messages go by send() and get() of workers"
+            )
         ticket = self._media[outgoing.direction].offer(
             outgoing.ues, outgoing.bits, now_s=now_s, block=outgoing.round
         )
         self._in_flight[outgoing.direction, ticket] = outgoing
+        self._count(outgoing)
+
+    def _count(self, outgoing: Outgoing) -> None:
         # Uploads are counted per UE, downloads once for all: a multicast has one number.
         counter = outgoing.ues[0] if outgoing.direction == "uplink" else _DOWNLOADS
         self._serials[counter] = max(self._serials[counter], outgoing.serial)
 
     def roll_back(self, outgoing: Outgoing) -> None:
         """Settle a frame that does not arrive: lost, or prepared but held back. Its update returns to the residual."""
-        if outgoing.direction == "uplink" and outgoing.encoded is not None:
+        if outgoing.direction == "uplink" and outgoing.pipeline and outgoing.encoded:
             link = (outgoing.ues[0], outgoing.stream)
             before = self._sender.get(link, LinkMemory())
-            self._remember(link, self._pipelines["uplink"].rolled_back(outgoing.encoded, before))
+            self._remember(link, outgoing.pipeline.rolled_back(outgoing.encoded, before))
 
     def residual(self, ue: str, stream: str) -> Vector | None:
         """What a UE's earlier uploads failed to deliver; None for nothing."""
@@ -230,38 +322,47 @@ class Transport:
         return [self._arrive(direction, transfer) for _, direction, transfer in ended]
 
     def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
-        outgoing = self._in_flight.pop((direction, transfer.ticket))
-        self.ledger.add(
-            Entry(
-                round=outgoing.round,
-                direction=direction,
-                kind=outgoing.kind,
-                stream=outgoing.stream,
-                ues=outgoing.ues,
-                serial=outgoing.serial,
-                raw_bits=outgoing.raw_bits,
-                payload_bits=outgoing.payload_bits,
-                bits=outgoing.bits,
-                offered_s=transfer.offered_s,
-                start_s=transfer.start_s,
-                end_s=transfer.end_s,
-                airtime_s=transfer.airtime_s,
-                attempts=transfer.attempts,
-                energy_j=transfer.energy_j,
-                lost=transfer.lost,
-            )
-        )
+        outgoing = self._landed(direction, transfer)
         receivers = tuple(ue for ue in outgoing.ues if ue not in transfer.lost)
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        frame = Frame.unpack(self._handed_over(outgoing, receivers))
-        if frame.kind != "model":
-            content: Content = (
-                unpack_facts(frame.payload) if frame.kind == "control" else unpack_tensors(frame.payload)
-            )
-            return Arrival(outgoing, transfer, content, frame.samples)
-        return Arrival(outgoing, transfer, self._receive(outgoing, frame, receivers), frame.samples)
+        content, samples = self._hand_on(outgoing, receivers)
+        return Arrival(outgoing, transfer, content, samples)
+
+    def _landed(self, direction: str, transfer: Transfer) -> Outgoing:
+        """Write the end of a transmission down."""
+        outgoing = self._in_flight.pop((direction, transfer.ticket))
+        entry = Entry(
+            round=outgoing.round,
+            direction=direction,
+            kind=outgoing.kind,
+            stream=outgoing.stream,
+            ues=outgoing.ues,
+            serial=outgoing.serial,
+            raw_bits=outgoing.raw_bits,
+            payload_bits=outgoing.payload_bits,
+            bits=outgoing.bits,
+            offered_s=transfer.offered_s,
+            start_s=transfer.start_s,
+            end_s=transfer.end_s,
+            airtime_s=transfer.airtime_s,
+            attempts=transfer.attempts,
+            energy_j=transfer.energy_j,
+            lost=transfer.lost,
+        )
+        self.ledger.add(entry, about=outgoing.about)
+        return outgoing
+
+    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, int]:
+        """Decode what the receivers got from its bytes, and commit it at both ends; content and samples."""
+        received = self._handed_over(outgoing, receivers)
+        frame = Frame.unpack(received, untouched=received is outgoing.frame)
+        if frame.kind == "model":
+            return self._receive(outgoing, frame, receivers), frame.samples
+        if frame.kind == "control":
+            return unpack_facts(frame.payload), frame.samples
+        return unpack_tensors(frame.payload), frame.samples
 
     def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
         """The frame's bytes as they came to the other end."""
@@ -285,7 +386,7 @@ class Transport:
             return content
         layout = self._layouts[stream]
         ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
-        pipeline = self._pipelines[direction]
+        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
         decoded = pipeline.decode(
             Payload(frame.payload, frame.payload_bits),
             reference=self.references.vector(frame.reference),
@@ -302,13 +403,21 @@ class Transport:
         content = ModelContent(ModelState(decoded.vector, dict(zip(names, buffers, strict=True))), layout)
         if direction == "downlink":
             self._acknowledge(receivers, stream, frame.serial, decoded.vector)
-            self._last_received = (outgoing.frame, content)
+            if self.downlink.cast == "unicast":
+                self._last_received = (outgoing.frame, content)
         return content
 
     def _remember(self, link: tuple[str, str], memory: LinkMemory) -> None:
         # Idle links cost nothing: without residual and codec memory there is no entry.
         if memory.residual is not None or memory.codec:
             self._sender[link] = memory
+
+    @staticmethod
+    def _restore_memory(memories: _Memories, link: tuple[str, str], memory: LinkMemory | None) -> None:
+        if memory is None or (memory.residual is None and not memory.codec):
+            memories.pop(link, None)
+        else:
+            memories[link] = memory
 
     def _acknowledge(self, ues: Sequence[str], stream: str, version: int, vector: Vector) -> None:
         if self._keeps_references:
@@ -317,7 +426,7 @@ class Transport:
 
     def _reference(self, direction: str, message: Message, ue: str) -> int:
         """The version that this message will refer to; 0 where it is no delta."""
-        is_delta = message.kind == "model" and self._pipelines[direction].needs_reference
+        is_delta = message.kind == "model" and self._settings(direction).pipeline(ue).needs_reference
         return self.references.version(ue, message.stream) if is_delta else 0
 
     def _context(
@@ -342,25 +451,120 @@ class Transport:
 
         Time goes on in the message's own direction alone. UEs that are told of one after the other have local
         times that overlap: while one uploads what it computed, another's download for an earlier time may follow.
+        What is lost changes nothing: the sender still has it, and may send it again.
+
+        Raises:
+            TransportError: a ``parallel()`` block is open, or :meth:`offer` had put a frame on the air.
         """
         (outgoing,) = self.prepare(message)
         self.offer(outgoing, now_s=now_s)
         medium = self._media[outgoing.direction]
         while True:
             for transfer in medium.advance(medium.next_event_s()):
-                arrival = self._arrive(outgoing.direction, transfer)
-                if arrival.outgoing is not outgoing:
+                landed = self._landed(outgoing.direction, transfer)
+                if landed is not outgoing:
                     raise TransportError("carry() met a frame that offer() had put on the air; use advance()")
-                return _delivery(arrival)
+                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues)[0]
+                return _delivery(outgoing, transfer, content)
+
+    @property
+    def block(self) -> Parallel | None:
+        """The ``parallel()`` block that is open, if one is."""
+        return self._block
+
+    @contextmanager
+    def parallel(self) -> Iterator[None]:
+        """Let the sends and gets of a ``with`` block share the air, as the access schemes say.
+
+        What is sent and fetched in the block is there at once, so the block reads like any other code. When it was on
+        the air is settled at the block's end: only then the ledger, the workers' times and the base station's clock
+        know of it. See :mod:`~syft_fl.transport.parallel` for what waits for what.
+
+        Raises:
+            TransportError: inside another block, or with frames on the air.
+            WorkerError: at the end, where something was lost. It names what did not arrive.
+
+        Example:
+            >>> from syft_fl.workers import TorchHook, VirtualWorker
+            >>> import torch
+            >>> hook = TorchHook(torch)
+            >>> ues = [VirtualWorker(hook=hook, id=f"ue{i}") for i in range(2)]
+            >>> with hook.transport.parallel():
+            ...     there = [torch.zeros(1000).send(ue) for ue in ues]
+            >>> [round(ue.time_s, 6) for ue in ues]
+            [0.003234, 0.006467]
+        """
+        self._require_quiet("parallel()")
+        self._block = block = Parallel(self)
+        try:
+            yield
+        except BaseException as error:
+            self._block = None
+            failures = block.settle()
+            if failures is not None:
+                error.add_note(str(failures))
+            raise
+        self._block = None
+        failures = block.settle()
+        if failures is not None:
+            raise failures
+
+    def ahead(self, message: Message) -> Ahead:
+        """Hand a message on before it has been on the air: for ``parallel()``, which settles that later."""
+        (outgoing,) = self.prepare(message)
+        link = (outgoing.ues[0], outgoing.stream)
+        version = self.references.version(*link)
+        before = Before(
+            self._sender.get(link), self._receiver.get(link), version, self.references.vector(version)
+        )
+        self._count(outgoing)
+        content, _ = self._hand_on(outgoing, outgoing.ues)
+        # The bytes have done their work: a block of many messages need not keep them all.
+        return Ahead(replace(outgoing, frame=b"", encoded=None), content, before)
+
+    def take_back(self, ahead: Ahead) -> None:
+        """Let both ends' memories be what they were before a message was handed on that never arrived."""
+        link = (ahead.outgoing.ues[0], ahead.outgoing.stream)
+        if ahead.outgoing.kind != "model":
+            return
+        self._restore_memory(self._sender, link, ahead.before.sender)
+        self._restore_memory(self._receiver, link, ahead.before.receiver)
+        if ahead.before.vector is None:
+            self.references.forget(*link)
+        else:
+            self.references.acknowledge(*link, ahead.before.version, ahead.before.vector)
+
+    def landed(self) -> list[tuple[Outgoing, Transfer]]:
+        """Go on to the next event of either direction; what ended there, written down but not handed on."""
+        ended = []
+        to_s = self.next_event_s()
+        for direction in ("downlink", "uplink"):
+            # A direction without an event is left where it is: who is told later may still use that time.
+            medium = self._media[direction]
+            if medium.next_event_s() <= to_s:
+                ended += [(self._landed(direction, transfer), transfer) for transfer in medium.advance(to_s)]
+        return ended
+
+    def forget(self, stream: str) -> None:
+        """Let go of all that is remembered of a stream: its model is no more."""
+        self.references.forget_stream(stream)
+        self._layouts.pop(stream, None)
+        for memories in (self._sender, self._receiver):
+            for link in [link for link in memories if link[1] == stream]:
+                del memories[link]
 
     def state(self) -> dict[str, Any]:
         """Everything that the future depends on, as plain data and tensors.
 
         Raises:
-            TransportError: a frame is on the air.
+            TransportError: a frame is on the air, or :meth:`configure` was used, of which no checkpoint knows.
         """
-        if self._in_flight:
-            raise TransportError(f"{len(self._in_flight)} frames are on the air; let them arrive first")
+        self._require_quiet("state()")
+        if self._reconfigured:
+            raise TransportError(
+                "settings were changed by configure(), which a checkpoint does not hold; "
+                "give them to Transport(uplink=…, downlink=…) to have them in every run"
+            )
         return {
             "media": {name: dict(medium.state()) for name, medium in self._media.items()},
             "references": self.references.state(),
@@ -386,10 +590,9 @@ def _memory_state(memory: LinkMemory) -> dict[str, Any]:
     return {"residual": memory.residual, "codec": dict(memory.codec)}
 
 
-def _delivery(arrival: Arrival) -> Delivery:
-    outgoing, transfer = arrival.outgoing, arrival.transfer
+def _delivery(outgoing: Outgoing, transfer: Transfer, content: Content | None) -> Delivery:
     return Delivery(
-        content=arrival.content,
+        content=content,
         bits=outgoing.bits,
         raw_bits=outgoing.raw_bits,
         offered_s=transfer.offered_s,
