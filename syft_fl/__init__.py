@@ -39,8 +39,20 @@ if TYPE_CHECKING:
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
     from syft_fl.schema import schema
-    from syft_fl.transport import Downlink, Transport, Uplink
-    from syft_fl.workers import PointerTensor, TorchHook, VirtualWorker
+    from syft_fl.transport import Downlink, SyftCarrier, Transport, Uplink
+    from syft_fl.workers import (
+        BaseDataset,
+        FederatedDataLoader,
+        FederatedDataset,
+        LocalWorker,
+        MultiPointerTensor,
+        PointerTensor,
+        TorchHook,
+        VirtualWorker,
+        federated_avg,
+    )
+
+    local_worker: LocalWorker
 
 __version__ = "0.1.0"
 
@@ -61,8 +73,17 @@ _HOME = {
     ),
     "syft_fl.keys": ("Key",),
     "syft_fl.schema": ("schema",),
-    "syft_fl.transport": ("Downlink", "Transport", "Uplink"),
-    "syft_fl.workers": ("PointerTensor", "TorchHook", "VirtualWorker"),
+    "syft_fl.transport": ("Downlink", "SyftCarrier", "Transport", "Uplink"),
+    "syft_fl.workers": (
+        "BaseDataset",
+        "FederatedDataLoader",
+        "FederatedDataset",
+        "MultiPointerTensor",
+        "PointerTensor",
+        "TorchHook",
+        "VirtualWorker",
+        "federated_avg",
+    ),
     "syft_fl.federation": ("Population", "Scenario", "Stop"),
     "syft_fl.experiment": (
         "Comparison",
@@ -80,6 +101,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _SUBPACKAGES = ("codecs", "data", "learn", "plots", "radio")
 
 __all__ = [
+    "BaseDataset",
     "CannotRequestObjectAttribute",
     "ClockError",
     "CodecError",
@@ -88,8 +110,11 @@ __all__ = [
     "DataError",
     "Downlink",
     "Experiment",
+    "FederatedDataLoader",
+    "FederatedDataset",
     "FrameError",
     "Key",
+    "MultiPointerTensor",
     "ObjectNotFoundError",
     "PointerTensor",
     "Population",
@@ -97,6 +122,7 @@ __all__ = [
     "RunError",
     "Scenario",
     "Stop",
+    "SyftCarrier",
     "SyftFLError",
     "TensorsNotCollocatedException",
     "TorchHook",
@@ -109,8 +135,10 @@ __all__ = [
     "codecs",
     "compare",
     "data",
+    "federated_avg",
     "learn",
     "load",
+    "local_worker",
     "parse",
     "plots",
     "preview",
@@ -123,6 +151,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"syft_fl.{name}")
+    if name == "local_worker":  # a hook's own, so it can't be kept here
+        return import_module("syft_fl.workers").local_worker()
     if name in _MODULE_OF:
         return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'syft_fl' has no attribute {name!r}")

@@ -9,13 +9,16 @@ unchanged, with the same kernels in the same order as on plain tensors: digit fo
 number that it is, as beside CUDA tensors; and zeros that autograd itself makes up (the gradient of an
 output that was not used) join the worker. Nothing is ever written into a plain tensor.
 
+**Random numbers** come from the worker's own stream (:mod:`~syft_fl.workers.draws`).
+
 **Values.** A number that an operation returns (``item``, ``equal``) is a request and a ``value`` message. Where values
 decide the shape of a result (``nonzero``, a mask), the shape comes as a ``control`` message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -23,7 +26,8 @@ from torch import Tensor
 
 from syft_fl.errors import TensorsNotCollocatedException, WorkerError
 from syft_fl.transport.message import Content
-from syft_fl.workers.operations import Operation, operation
+from syft_fl.workers.draws import generator_of, global_draws
+from syft_fl.workers.operations import KNOWN, Operation, operation
 from syft_fl.workers.worker import ObjectHandle, VirtualWorker
 
 if TYPE_CHECKING:
@@ -35,6 +39,13 @@ HERE = "the base station"
 """What messages call the place of plain tensors."""
 
 _SEQUENCES = (list, tuple)
+
+# Looked up once: some forty operations make a training step of a small model.
+_graph_task: Callable[[], int] = torch._C._current_graph_task_id
+_make_wrapper = Tensor._make_wrapper_subclass
+_seal = torch._C._set_throw_on_mutable_data_ptr
+_STRIDED = torch.strided
+_ITEM = torch.ops.aten._local_scalar_dense.default
 
 
 class Remote(Tensor):
@@ -49,27 +60,60 @@ class Remote(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        return _run_at_worker(cls, func, args, kwargs)
+        facts = KNOWN.get(id(func)) or operation(func)
+        if not facts.common:
+            return _run_at_worker(cls, func, facts, args, kwargs or {})
+        worker: Any = None
+        is_data = False
+        there = list(args)
+        for place, value in enumerate(args):
+            if type(value) is cls:
+                handle = value._handle
+                if worker is None:
+                    worker = handle.worker
+                elif handle.worker is not worker:
+                    raise _not_collocated(func, worker.id, repr(handle.worker.id))
+                there[place] = worker.held(handle.id)
+                if handle.is_data:
+                    is_data = True
+            elif isinstance(value, Tensor):
+                return _run_at_worker(cls, func, facts, args, kwargs or {})
+        if is_data or worker.pending_samples:
+            is_data = _count_samples(worker, [v for v in args if type(v) is cls], selects=facts.selects)
+        result = facts.call(*there, **kwargs) if kwargs else facts.call(*there)
+        if facts.writes:
+            return args[0]
+        if type(result) is not Tensor or result.layout is not _STRIDED:
+            return _wrapped(cls, result, worker, is_data)
+        # hold() and at(), written out.
+        handle = ObjectHandle(worker, next(worker.hook.ids))
+        handle.is_data = is_data
+        worker.objects[handle.id] = result
+        offset = result.storage_offset()
+        made = _make_wrapper(
+            cls, result.shape, result.stride(), offset, None, result.dtype, _STRIDED, result.device
+        )
+        _seal(made)
+        made._handle = handle
+        return made
 
     @classmethod
     def at(cls, handle: ObjectHandle, plain: Tensor, *, requires_grad: bool = False) -> Self:
         """A remote tensor for ``plain``, which the handle's worker holds."""
-        if plain.layout is not torch.strided:
+        if plain.layout is not _STRIDED:
             raise WorkerError(
                 f"a result at {handle.worker.id!r} is {plain.layout}; only dense tensors can be pointed at"
             )
-        made: Self = Tensor._make_wrapper_subclass(
-            cls,
-            plain.shape,
-            strides=plain.stride(),
-            storage_offset=plain.storage_offset(),
-            dtype=plain.dtype,
-            device=plain.device,
-            requires_grad=requires_grad,
+        # By position, the memory format left open: by name it takes half as long again.
+        offset = plain.storage_offset()
+        made: Self = _make_wrapper(
+            cls, plain.shape, plain.stride(), offset, None, plain.dtype, _STRIDED, plain.device
         )
         # Whatever asks for the memory of a wrapper would read from address 0.
-        torch._C._set_throw_on_mutable_data_ptr(made)
+        _seal(made)
         made._handle = handle
+        if requires_grad:
+            made.requires_grad_()
         return made
 
     def held(self) -> Tensor:
@@ -95,29 +139,41 @@ def only_tensor(content: Content) -> Tensor:
 
 
 def _run_at_worker(
-    cls: type[Remote], func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+    cls: type[Remote], func: OpOverload, facts: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Run one ATen operation where its operands are."""
-    facts = operation(func)
+    """Run an ATen operation, of whatever kind, where its operands are."""
     operands: list[Remote] = []
     strangers: list[Tensor] = []
-    plain_args = [_unwrapped(cls, a, operands, strangers) for a in args]
-    plain_kwargs = {n: _unwrapped(cls, a, operands, strangers) for n, a in kwargs.items()} if kwargs else {}
+    there = [_unwrapped(cls, a, operands, strangers) for a in args]
+    there_by_name = {name: _unwrapped(cls, a, operands, strangers) for name, a in kwargs.items()}
     worker = operands[0]._handle.worker
     for operand in operands:
         if operand._handle.worker is not worker:
             raise _not_collocated(func, worker.id, repr(operand._handle.worker.id))
     if strangers:
         _check_strangers(func, worker, strangers)
-    written = _written(func, facts, args, kwargs or {}, worker) if facts.writes else ()
+    written = _written(func, facts, args, kwargs, worker)
     is_data = _count_samples(worker, operands, selects=facts.selects)
-    result = func(*plain_args, **plain_kwargs)
+    run = functools.partial(_draw, worker, facts) if facts.draws else facts.call
+    result = run(*there, **there_by_name)
     if written:
         _refit(written)
     if facts.reveals and _shape_tells(func, operands):
         shapes = [list(r.shape) for r in (result if isinstance(result, _SEQUENCES) else (result,))]
         worker.upload("control", "shape", {"shape": shapes})
-    return _wrapped(cls, result, func, worker, operands, written, is_data)
+    if facts.tells:
+        return _told(func, result, operands[0])
+    return _wrapped(cls, result, worker, is_data, written)
+
+
+def _draw(worker: VirtualWorker, facts: Operation, *args: Any, **kwargs: Any) -> Any:
+    """Run an operation that draws random numbers, from the worker's stream unless it was given a generator."""
+    if not facts.takes_generator:
+        with global_draws(worker):
+            return facts.call(*args, **kwargs)
+    if kwargs.get("generator") is None and not any(isinstance(a, torch.Generator) for a in args):
+        kwargs["generator"] = generator_of(worker)
+    return facts.call(*args, **kwargs)
 
 
 def _unwrapped(cls: type[Remote], value: Any, operands: list[Remote], strangers: list[Tensor]) -> Any:
@@ -135,7 +191,7 @@ def _unwrapped(cls: type[Remote], value: Any, operands: list[Remote], strangers:
 
 def _check_strangers(func: OpOverload, worker: VirtualWorker, strangers: list[Tensor]) -> None:
     """Plain tensors among the operands: numbers and autograd's own zeros may join the worker."""
-    in_backward = torch._C._current_graph_task_id() != -1
+    in_backward = _graph_task() != -1
     for tensor in strangers:
         if tensor.dim() and not (in_backward and not tensor.any()):
             raise _not_collocated(func, worker.id, HERE)
@@ -182,8 +238,7 @@ def _count_samples(worker: VirtualWorker, operands: list[Remote], *, selects: bo
     Returns:
         Whether the result is data.
     """
-    in_backward = torch._C._current_graph_task_id() != -1
-    if in_backward:
+    if _graph_task() != -1:
         if worker.pending_samples:
             samples, worker.pending_samples = worker.pending_samples, 0
             worker.compute(samples)
@@ -206,13 +261,11 @@ def _shape_tells(func: OpOverload, operands: list[Remote]) -> bool:
 def _wrapped(
     cls: type[Remote],
     result: Any,
-    func: OpOverload,
     worker: VirtualWorker,
-    operands: list[Remote],
-    written: Sequence[tuple[Tensor, Remote]],
     is_data: bool,
+    written: Sequence[tuple[Tensor, Remote]] = (),
 ) -> Any:
-    """A result as the base station sees it: operands for tensors, charged values for numbers."""
+    """A result as the base station sees it: operands that were written into are themselves, others new pointers."""
     if isinstance(result, Tensor):
         for plain, pointer in written:
             if plain is result:
@@ -221,12 +274,21 @@ def _wrapped(
         handle.is_data = is_data
         return cls.at(handle, result)
     if isinstance(result, _SEQUENCES):
-        return type(result)(_wrapped(cls, r, func, worker, operands, written, is_data) for r in result)
-    if result is None or not operation(func).tells:
-        return result
-    handle = operands[0]._handle
-    is_item = func is torch.ops.aten._local_scalar_dense.default
-    return fetch_value(handle, worker.held(handle.id) if is_item else torch.tensor(result))[0].item()
+        return type(result)(_wrapped(cls, r, worker, is_data, written) for r in result)
+    return result
+
+
+def _told(func: OpOverload, result: Any, operand: Remote) -> Any:
+    """Numbers that an operation returns, once they have been on the air."""
+    handle = operand._handle
+    if func is _ITEM:
+        return fetch_value(handle, operand.held())[0].item()
+    numbers = result if isinstance(result, _SEQUENCES) else (result,)
+    # Python's numbers have 64 bits.
+    sent = [torch.tensor(n, dtype=torch.float64 if isinstance(n, float) else None) for n in numbers]
+    arrived, _ = handle.worker.fetch(handle.id, "value", "tensor", tuple(sent))
+    back = [t.item() for t in cast(tuple[Tensor, ...], arrived)]
+    return type(result)(back) if isinstance(result, _SEQUENCES) else back[0]
 
 
 def _not_collocated(func: OpOverload, place: str, other: str) -> TensorsNotCollocatedException:

@@ -54,20 +54,26 @@ def send_module(module: Module, worker: VirtualWorker) -> Module:
     return module
 
 
-def get_module(module: Module) -> Module:
+def get_module(module: Module, *, gradients: bool = False) -> Module:
     """Fetch a sent module's values, in place, and remove them from the worker.
 
+    Args:
+        gradients: those that there are come along, without loss, as a ``value`` message of their own.
+
     Returns:
-        The same module, of plain tensors; gradients are None.
+        The same module, of plain tensors; gradients are None where they were or were not asked for.
 
     Raises:
-        WorkerError: it is not sent, a graph or a reference holds one of its tensors, or it was lost.
+        WorkerError: it is not sent, a graph or a reference holds one of its tensors, or something was lost (all is
+            still at the worker).
     """
     with recurrent.swappable(module):
+        fetched = _fetch_gradients(module) if gradients else {}
         arrived, _ = _fetch(module)
         values = _values(module, arrived)
         for name, tensor in named_tensors(module):
             _put(tensor, values[name])
+            tensor.grad = fetched.get(name)
         del module.location
     return module
 
@@ -100,13 +106,30 @@ def named_tensors(module: Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def _fetch(module: Module) -> tuple[Content, float]:
+def _require_sent(module: Module) -> VirtualWorker:
     location = getattr(module, "location", None)
     if not isinstance(location, VirtualWorker):
         raise WorkerError(
             f"{type(module).__name__} is not sent; send() it first, and get() what was sent, not a part of it"
         )
     _require_free(module)
+    return location
+
+
+def _fetch_gradients(module: Module) -> dict[str, Tensor]:
+    """Gradients by the name of their parameter; what has none is left out, and without any nothing is sent."""
+    location = _require_sent(module)
+    there = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    if not there:
+        return {}
+    stream = f"gradients of {location.hook.stream_of(module)}"
+    values = tuple(_plain(grad) for grad in there.values())
+    arrived, _ = location.fetch(stream, "value", stream, values)
+    return dict(zip(there, cast(tuple[Tensor, ...], arrived), strict=True))
+
+
+def _fetch(module: Module) -> tuple[Content, float]:
+    location = _require_sent(module)
     layout = Layout.of(module)
     # The pointers' values are read where they are: what comes out are pointers to one vector and to copies.
     state = layout.read(module)

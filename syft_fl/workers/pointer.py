@@ -2,24 +2,27 @@
 
 How operations on them run is in :mod:`~syft_fl.workers.dispatch`. Values leave a worker only through the transport:
 ``item()``, ``float()``, ``bool()``, ``tolist()``, ``numpy()`` and ``torch.equal`` are charged; what can't be charged
-(DLPack, pickle, deep copies, ``data_ptr``) is refused. Printing never fetches.
+(DLPack, pickle, deep copies, ``data_ptr``) is refused. Printing never fetches. Tags and descriptions travel as
+``control`` messages, each way.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, cast
 
 import torch
 from torch import Tensor
 
 from syft_fl.errors import TensorsNotCollocatedException, WorkerError
 from syft_fl.workers.dispatch import HERE, Remote, fetch_value, only_tensor
+from syft_fl.workers.labels import Label, add_label, description_of, label_of, label_of_tags, tags_of
 from syft_fl.workers.worker import ObjectHandle, VirtualWorker
 
 if TYPE_CHECKING:
     from syft_fl.workers.worker import LocalWorker
 
-__all__ = ["PointerTensor", "is_pointer", "place_of", "send_tensor"]
+__all__ = ["PointerTensor", "is_pointer", "place_of", "send_tensor", "take"]
 
 
 class PointerTensor(Remote):
@@ -30,9 +33,15 @@ class PointerTensor(Remote):
         id_at_location: their name there.
         owner: the base station, which holds the pointer.
         id: the pointer's own name.
+        garbage_collect_data: whether the object leaves its worker when the pointer dies; can be set.
+        tags, description: what the base station knows that the object is called.
+        child: the pointer itself: in PySyft 0.2, what is inside the wrapper that it gives out.
     """
 
     _id: int | None = None
+
+    is_wrapper = True
+    point_to_attr: str | None = None
 
     @property
     def location(self) -> VirtualWorker:
@@ -52,40 +61,103 @@ class PointerTensor(Remote):
             self._id = next(self.location.hook.ids)
         return self._id
 
-    def send(self, worker: VirtualWorker | str) -> NoReturn:
+    @property
+    def child(self) -> PointerTensor:
+        return self
+
+    @property
+    def garbage_collect_data(self) -> bool:
+        return self._handle.garbage_collect_data
+
+    @garbage_collect_data.setter
+    def garbage_collect_data(self, value: bool) -> None:
+        self._handle.garbage_collect_data = value
+        self._note()
+
+    @property
+    def tags(self) -> set[str]:
+        return tags_of(self)
+
+    @property
+    def description(self) -> str | None:
+        return description_of(self)
+
+    def tag(self, *tags: str) -> PointerTensor:
+        """Add tags to the object at its worker (a ``control`` message); in place, returns the pointer.
+
+        Raises:
+            ObjectNotFoundError: the object is not there any more.
+            WorkerError: no text, or the message was lost; nothing has changed.
+        """
+        return self._call(label_of_tags(tags))
+
+    def describe(self, description: str) -> PointerTensor:
+        """Describe the object at its worker (a ``control`` message); in place, returns the pointer.
+
+        Raises:
+            ObjectNotFoundError: the object is not there any more.
+            WorkerError: no text, or the message was lost; nothing has changed.
+        """
+        return self._call(Label(description=description))
+
+    def _call(self, label: Label) -> PointerTensor:
+        if label:
+            _label_at(self._handle, self.held(), label)
+            add_label(self, label)
+            self._note()
+        return self
+
+    def _note(self) -> None:
+        """Leave a word at the worker for pointers that are found there later: whether the object is data."""
+        held = self.location.objects.get(self.id_at_location)
+        if held is not None and self._handle.is_data:
+            vars(held)["_is_data"] = True
+
+    def send(self, *workers: VirtualWorker | str, **options: object) -> NoReturn:
         """Refused: pointers to pointers have no use here."""
         raise WorkerError(
             f"this is a pointer to {self.location.id!r} already; use pointer.move(worker), or get() it first"
         )
 
-    def get(self) -> Tensor:
-        """Fetch the values and remove them from the worker.
+    def get(self, *, gradients: bool = False, sum_results: bool = False) -> Tensor:
+        """Fetch the values and remove them from the worker, whatever ``garbage_collect_data`` says.
 
         Raises:
             ObjectNotFoundError: they are not there any more (a second ``get``).
-            WorkerError: they were lost on the air, and are still at the worker.
+            WorkerError: they were lost on the air, and are still at the worker; or a keyword that is not for tensors.
         """
-        arrived, _ = fetch_value(self._handle, self.held())
-        self.location.objects.pop(self.id_at_location, None)
-        return arrived.requires_grad_(self.requires_grad and self.is_leaf)
+        if gradients:
+            raise WorkerError("get(gradients=True) is for modules; of a tensor, get pointer.grad as well")
+        if sum_results:
+            raise WorkerError(
+                f"get(sum_results=True) is for several workers; this is at {self.location.id!r} alone"
+            )
+        return take([self])[0]
 
     def copy(self) -> Tensor:
         """A copy at the same worker; ``pointer.copy().get()`` leaves the original there."""
         return self.clone()
 
-    def move(self, worker: VirtualWorker | str) -> PointerTensor:
+    def move(self, worker: VirtualWorker | LocalWorker | str) -> Tensor:
         """Take the values to another worker, through the base station; in place, returns the pointer.
+
+        To the base station itself (``"me"``) it is :meth:`get`, and returns the tensor.
 
         Raises:
             WorkerError: the pointer is the result of operations that autograd recorded, or a message was lost.
         """
+        hook = self.location.hook
+        if hook.is_here(worker):
+            return self.get()
         if not self.is_leaf:
             raise WorkerError(
                 "a result that autograd recorded can't move away from its graph; move pointer.detach()"
             )
-        target = self.location.hook.worker(worker)
+        target = hook.worker(cast("VirtualWorker | str", worker))
         arrived, end_s = fetch_value(self._handle, self.held())
-        handle = _receive(target, arrived, after_s=end_s)
+        handle = _receive(target, arrived, label_of(self), after_s=end_s)
+        handle.garbage_collect_data = self.garbage_collect_data
+        self.location.rm_obj(self.id_at_location)
         with torch.no_grad():
             self._handle = handle
             self.grad = None
@@ -108,7 +180,12 @@ class PointerTensor(Remote):
             raise WorkerError(
                 f"{_kind(value)} can't replace {_kind(self)} behind a pointer; get() it, convert it, send it again"
             )
-        self._handle = self.location.hold(value.held())
+        # The object keeps its id and what it is called; a tensor object of its own does not get the other's label.
+        behind = value.held().detach()
+        add_label(behind, label_of(self.held()))
+        self.location.objects[self.id_at_location] = behind
+        self._handle.is_data = value._handle.is_data
+        self._note()
 
     def tolist(self) -> Any:
         """The values as Python numbers: a charged ``value`` message."""
@@ -120,8 +197,16 @@ class PointerTensor(Remote):
             _refuse(self, "numpy() with a gradient", "use pointer.detach().numpy()")
         return fetch_value(self._handle, self.held())[0].numpy()
 
+    def tensor_split(self, indices_or_sections: Any, dim: int = 0) -> Any:
+        """torch's; places of cuts that are at a worker are charged as a ``value`` message."""
+        if is_pointer(indices_or_sections):
+            # torch reads them from memory that a pointer has not.
+            indices_or_sections = indices_or_sections.tolist()
+        return super().tensor_split(indices_or_sections, dim)
+
     def __repr__(self, *, tensor_contents: str | None = None) -> str:  # type: ignore[override]
-        return f"(Wrapper)>[PointerTensor | {self.owner.id}:{self.id} -> {self.location.id}:{self.id_at_location}]"
+        shown = f"(Wrapper)>[PointerTensor | {self.owner.id}:{self.id} -> {self.location.id}:{self.id_at_location}]"
+        return f"{shown}{label_of(self)}"
 
     def __format__(self, spec: str) -> str:
         if spec:
@@ -148,6 +233,9 @@ class PointerTensor(Remote):
     def data_ptr(self) -> NoReturn:
         _refuse(self, "data_ptr()", "a pointer has no memory here; use pointer.get()")
 
+    def _lazy_clone(self) -> NoReturn:
+        _refuse(self, "a lazy clone", "use pointer.clone()")
+
     def untyped_storage(self) -> NoReturn:
         _refuse(self, "the storage", "a pointer has no memory here; use pointer.get()")
 
@@ -166,19 +254,50 @@ def place_of(value: Tensor) -> str:
 
 
 def send_tensor(tensor: Tensor, worker: VirtualWorker) -> PointerTensor:
-    """Send a plain tensor's values (a ``data`` message); the tensor itself is unchanged."""
+    """Send a plain tensor's values (a ``data`` message); the tensor itself is unchanged.
+
+    Tags and a description follow in a ``control`` message.
+    """
     if is_pointer(tensor):
         tensor.send(worker)
-    handle = _receive(worker, tensor.detach())
+    label = label_of(tensor)
+    handle = _receive(worker, tensor.detach(), label)
     leaf = tensor.requires_grad and tensor.is_leaf
-    return PointerTensor.at(handle, worker.held(handle.id), requires_grad=leaf)
+    pointer = PointerTensor.at(handle, worker.held(handle.id), requires_grad=leaf)
+    add_label(pointer, label)
+    return pointer
 
 
-def _receive(worker: VirtualWorker, tensor: Tensor, *, after_s: float = 0.0) -> ObjectHandle:
-    arrived = worker.download("data", "tensor", (tensor,), after_s=after_s)
-    handle = worker.hold(only_tensor(arrived))
-    handle.is_data = True
+def take(pointers: Sequence[PointerTensor]) -> list[Tensor]:
+    """Fetch what pointers point at, and remove it there once all has arrived.
+
+    Raises:
+        ObjectNotFoundError: something is not there any more.
+        WorkerError: something was lost on the air; all is still where it was.
+    """
+    values = [fetch_value(pointer._handle, pointer.held())[0] for pointer in pointers]
+    for pointer, value in zip(pointers, values, strict=True):
+        pointer.location.rm_obj(pointer.id_at_location)
+        add_label(value, label_of(pointer))
+        value.requires_grad_(pointer.requires_grad and pointer.is_leaf)
+    return values
+
+
+def _receive(worker: VirtualWorker, tensor: Tensor, label: Label, *, after_s: float = 0.0) -> ObjectHandle:
+    handle = ObjectHandle(worker, next(worker.hook.ids))
+    arrived = only_tensor(worker.download("data", "tensor", (tensor,), after_s=after_s, about=str(handle.id)))
+    worker.objects[handle.id] = arrived
+    handle.is_data = vars(arrived)["_is_data"] = True
+    if label:
+        _label_at(handle, arrived, label)
     return handle
+
+
+def _label_at(handle: ObjectHandle, held: Tensor, label: Label) -> None:
+    """Have an object called something at its worker: a ``control`` message."""
+    facts = {"object": handle.id, **label.facts()}
+    arrived = handle.worker.download("control", "label", facts, about=str(handle.id))
+    add_label(held, Label.of(cast("dict[str, Any]", arrived)))
 
 
 def _refuse(pointer: PointerTensor, what: str, way_out: str) -> NoReturn:

@@ -43,6 +43,24 @@ class Recurrent(nn.Module):
         return F.log_softmax(self.out(rows[:, -1]), dim=1)
 
 
+class Attentive(nn.Module):
+    """Embedded rows, self-attention and a GRU over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(5, 8)
+        self.attend = nn.MultiheadAttention(8, num_heads=2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.gru = nn.GRU(8, 6, batch_first=True)
+        self.out = nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed((2 * x[:, 0, :6, 0]).long().clamp(-2, 2) + 2)
+        tokens = self.norm(tokens + self.attend(tokens, tokens, tokens, need_weights=False)[0])
+        _, last = self.gru(tokens)
+        return F.log_softmax(self.out(last[0]), dim=1)
+
+
 class Tied(nn.Module):
     """One weight in two places, a branch that gets no gradient, and an output that is not used."""
 
@@ -69,6 +87,7 @@ def one_thread() -> Iterator[None]:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "document_cnn": lambda: DocumentCNN().build((1, 28, 28), 10),
     "normalised": Normalised,
+    "attentive": Attentive,
     "recurrent": Recurrent,
     "tied": Tied,
 }
@@ -108,17 +127,18 @@ def step(model: nn.Module, optimiser: optim.Optimizer, x: Tensor, y: Tensor) -> 
 def test_training_at_a_worker_is_digit_for_digit_plain_training(model: str, optimiser: str) -> None:
     plain, there = made(model), made(model)
     plain_opt, there_opt = (OPTIMISERS[optimiser](m.parameters()) for m in (plain, there))
-    ue = VirtualWorker(hook=TorchHook(torch), id="ue1")
+    hook = TorchHook(torch)
+    ue = VirtualWorker(hook=hook, id="ue1")
     data = batches(4)
-    with global_generators(KEY / "dropout"):
+    # Dropout at a worker draws from the worker's own stream, wherever torch's global generator stands.
+    with global_generators(hook.transport.key / "ue1" / "operations"):
         expected = [step(plain, plain_opt, x, y).item() for x, y in data]
-    with global_generators(KEY / "dropout"):
-        found = []
-        for half in (data[:2], data[2:]):
-            # The optimiser was made before the first send and lives through a round trip.
-            there.send(ue)
-            found += [step(there, there_opt, x.send(ue), y.send(ue)).get().item() for x, y in half]
-            there.get()
+    found = []
+    for half in (data[:2], data[2:]):
+        # The optimiser was made before the first send and lives through a round trip.
+        there.send(ue)
+        found += [step(there, there_opt, x.send(ue), y.send(ue)).get().item() for x, y in half]
+        there.get()
     assert found == expected
     after = there.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in plain.state_dict().items())

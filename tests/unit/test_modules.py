@@ -106,6 +106,37 @@ def test_gradients_do_not_travel(scene: Scene) -> None:
     assert [p.grad for p in module.parameters()] == [None] * 4
 
 
+def test_gradients_come_when_asked_for_and_are_charged(scene: Scene) -> None:
+    module, plain = with_buffers(), with_buffers()
+    module[0].requires_grad_(False)  # what has no gradient is not asked for
+    plain[0].requires_grad_(False)
+    module.send("ue0")
+    scene.drained()
+    module(torch.arange(8.0).view(2, 4).send("ue0")).square().sum().backward()
+    plain(torch.arange(8.0).view(2, 4)).square().sum().backward()
+    scene.drained()
+    assert module.get(gradients=True) is module
+    for name, parameter in plain.named_parameters():
+        there = dict(module.named_parameters())[name].grad
+        assert there is None if parameter.grad is None else torch.equal(there, parameter.grad)
+    entries = scene.drained()
+    assert [(e.direction, e.kind) for e in entries] == [
+        ("downlink", "control"),
+        ("uplink", "value"),
+        ("downlink", "control"),
+        ("uplink", "model"),
+    ]
+    assert entries[1].raw_bits == 32 * 6, "weight and bias of the last layer"
+    assert scene.ue0.objects == {}
+
+
+def test_without_gradients_there_is_nothing_more_to_send(scene: Scene) -> None:
+    module = net().send("ue0")
+    scene.drained()
+    module.get(gradients=True)
+    assert scene.kinds() == [("downlink", "control"), ("uplink", "model")]
+
+
 def test_one_stream_per_module_object(scene: Scene) -> None:
     first, second = net(), net()
     twin = copy.deepcopy(first.send("ue0").get())
@@ -260,6 +291,26 @@ def test_a_lost_module_is_where_it_was(scene: Scene) -> None:
         module.get()
     lossy.hook.transport.losing = ""
     assert same(module.get(), before)
+
+
+def test_lost_gradients_leave_all_at_the_worker(scene: Scene) -> None:
+    class Lossy(Transport):
+        losing = True
+
+        def carry(self, message: Message, *, now_s: float) -> Delivery:
+            delivery = super().carry(message, now_s=now_s)
+            gone = self.losing and message.kind == "value"
+            return replace(delivery, content=None, lost=True) if gone else delivery
+
+    lossy = Scene(Lossy())
+    module = net().send("ue0")
+    module(torch.ones(2, 4).send("ue0")).sum().backward()
+    with pytest.raises(WorkerError, match="lost"):
+        module.get(gradients=True)
+    assert module.location is lossy.ue0
+    lossy.hook.transport.losing = False
+    assert same(module.get(gradients=True), net())
+    assert all(p.grad is not None for p in module.parameters())
 
 
 def test_data_elsewhere_is_refused_by_a_sent_module(scene: Scene) -> None:

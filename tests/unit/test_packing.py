@@ -11,9 +11,12 @@ from syft_fl.errors import CodecError
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)
 
 
+def dtype_of(bits: int) -> type[np.unsignedinteger]:
+    return np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
+
+
 def draw(bits: int, count: int) -> np.ndarray:
-    dtype = np.uint8 if bits <= 8 else np.uint16
-    return np.random.Generator(np.random.SFC64(bits)).integers(0, 2**bits, count, dtype=dtype)
+    return np.random.Generator(np.random.SFC64(bits)).integers(0, 2**bits, count, dtype=dtype_of(bits))
 
 
 def as_number(symbols: np.ndarray, bits: int) -> int:
@@ -23,7 +26,7 @@ def as_number(symbols: np.ndarray, bits: int) -> int:
 
 @st.composite
 def streams(draw_from: st.DrawFn) -> tuple[int, list[int]]:
-    bits = draw_from(st.integers(1, 16))
+    bits = draw_from(st.integers(1, 32))
     return bits, draw_from(st.lists(st.integers(0, 2**bits - 1), max_size=70))
 
 
@@ -31,11 +34,13 @@ def streams(draw_from: st.DrawFn) -> tuple[int, list[int]]:
 @PROPERTY
 def test_symbols_come_back(stream: tuple[int, list[int]]) -> None:
     bits, numbers = stream
-    symbols = np.array(numbers, np.uint8 if bits <= 8 else np.uint16)
-    assert unpack(pack(symbols, bits), bits, count=symbols.size).tolist() == numbers
+    symbols = np.array(numbers, dtype_of(bits))
+    read = unpack(pack(symbols, bits), bits, count=symbols.size)
+    assert read.tolist() == numbers
+    assert read.dtype == symbols.dtype
 
 
-@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("bits", [*range(1, 18), 23, 24, 25, 31, 32])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097])
 def test_no_bit_is_added(bits: int, count: int) -> None:
     symbols = draw(bits, count)
@@ -60,6 +65,14 @@ def test_wide_symbols_are_their_low_bytes_and_then_the_bits_above(bits: int, cou
     assert int.from_bytes(body[count:], "little") == as_number(symbols // 256, bits - 8)
 
 
+@pytest.mark.parametrize("bits", range(17, 33))
+def test_wider_symbols_are_the_same_again_above_their_low_bytes(bits: int) -> None:
+    symbols = draw(bits, 13)
+    body = pack(symbols, bits)
+    assert list(body[:13]) == [int(symbol) % 256 for symbol in symbols]
+    assert body[13:] == pack((symbols // 256).astype(dtype_of(bits - 8)), bits - 8)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_powers_of_two_agree_with_numpy_packbits(bits: int) -> None:
     symbols = draw(bits, 1001)
@@ -67,7 +80,7 @@ def test_powers_of_two_agree_with_numpy_packbits(bits: int) -> None:
     assert pack(symbols, bits) == np.packbits(columns.astype(np.uint8), bitorder="little").tobytes()
 
 
-@given(st.integers(1, 16), st.integers(0, 40), st.randoms(use_true_random=False))
+@given(st.integers(1, 32), st.integers(0, 40), st.randoms(use_true_random=False))
 @PROPERTY
 def test_any_bytes_are_symbols_that_fit(bits: int, count: int, random: object) -> None:
     body = random.randbytes((count * bits + 7) // 8)  # type: ignore[attr-defined]
@@ -76,15 +89,15 @@ def test_any_bytes_are_symbols_that_fit(bits: int, count: int, random: object) -
     assert all(int(symbol) < 2**bits for symbol in symbols)
 
 
-@pytest.mark.parametrize("bits", range(1, 16))
+@pytest.mark.parametrize("bits", range(1, 32))
 def test_a_symbol_too_many_is_refused(bits: int) -> None:
     # The published trap: 2**n + 1 symbols written in n bits.
-    symbols = np.array([0, 2**bits], np.uint8 if bits < 8 else np.uint16)
+    symbols = np.array([0, 2**bits], dtype_of(bits + 1))
     with pytest.raises(CodecError, match=f"symbol {2**bits} does not fit in {bits} bits"):
         pack(symbols, bits)
 
 
-@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("bits", range(1, 33))
 def test_a_body_of_another_length_is_refused(bits: int) -> None:
     body = pack(draw(bits, 21), bits)
     for wrong in (body[:-1], body + b"\0"):

@@ -3,6 +3,7 @@
 import copy
 import gc
 import io
+import operator
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,6 +98,43 @@ def test_objects_die_with_their_pointers(scene: Scene) -> None:
     assert scene.ue0.objects == {}
 
 
+def test_an_object_that_is_not_collected_outlives_its_pointer(scene: Scene) -> None:
+    kept, held = X.send(scene.ue0, garbage_collect_data=False), X.send(scene.ue0)
+    assert (kept.garbage_collect_data, held.garbage_collect_data) == (False, True)
+    ids = [kept.id_at_location, held.id_at_location]
+    held.child.garbage_collect_data = False
+    del kept, held
+    gc.collect()
+    assert list(scene.ue0.objects) == ids
+    found = scene.ue0.get_obj(ids[0])
+    assert not found.garbage_collect_data
+    assert torch.equal(found.get(), X)
+    assert list(scene.ue0.objects) == ids[1:]
+    scene.ue0.get_obj(ids[1]).garbage_collect_data = True
+    gc.collect()
+    assert scene.ue0.objects == {}
+
+
+def test_what_is_not_collected_moves_as_a_whole(scene: Scene) -> None:
+    pointer = X.send(scene.ue0, garbage_collect_data=False)
+    pointer.move(scene.ue1)
+    assert scene.ue0.objects == {}
+    assert not pointer.garbage_collect_data
+    del pointer
+    gc.collect()
+    assert len(scene.ue1.objects) == 1
+
+
+def test_dropping_a_dead_pointer_is_harmless(scene: Scene) -> None:
+    for garbage_collect_data in (True, False):
+        pointer = X.send(scene.ue0, garbage_collect_data=garbage_collect_data)
+        scene.ue0.clear_objects()
+        pointer.garbage_collect_data = not garbage_collect_data
+        del pointer
+        gc.collect()
+    assert scene.ue0.objects == {}
+
+
 def test_clear_objects_leaves_dead_pointers(scene: Scene) -> None:
     pointer = X.send(scene.ue0)
     scene.ue0.clear_objects()
@@ -112,6 +150,29 @@ def test_move_goes_through_the_base_station(scene: Scene) -> None:
     assert pointer.location is scene.ue1
     assert scene.ue0.objects == {}
     assert torch.equal((pointer + pointer).get(), 2 * X)
+
+
+@pytest.mark.parametrize("me", [lambda hook: hook.local_worker, lambda hook: "me"])
+def test_move_to_the_base_station_is_get(scene: Scene, me: Callable[[TorchHook], Any]) -> None:
+    pointer = X.send(scene.ue0)
+    scene.kinds()
+    here = pointer.move(me(scene.hook))
+    assert type(here) is Tensor
+    assert torch.equal(here, X)
+    assert scene.kinds() == FETCH
+    assert scene.ue0.objects == {}
+    module = torch.nn.Linear(2, 1).send(scene.ue0)
+    assert module.move(me(scene.hook)) is module
+    assert type(module.weight.data) is Tensor
+    with pytest.raises(WorkerError, match="'me' is the base station"):
+        X.send(me(scene.hook))
+
+
+def test_a_pointer_is_what_its_wrapper_would_hold(scene: Scene) -> None:
+    pointer = X.send(scene.ue0)
+    assert pointer.is_wrapper
+    assert pointer.child is pointer
+    assert pointer.point_to_attr is None
 
 
 def test_a_recorded_result_does_not_move_from_its_graph(scene: Scene) -> None:
@@ -157,13 +218,31 @@ def test_a_lost_message_changes_nothing(scene: Scene) -> None:
     assert torch.equal(pointer.get(), X)
 
 
+def with_item(x: Tensor, at: Any, value: Any) -> Tensor:
+    y = x.clone()
+    y[at] = value
+    return y
+
+
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "arithmetic": lambda x: 3 - (2 * x + 1) / 7,
     "in_place": lambda x: x.clone().mul_(2).add_(x),
+    "in_place_operators": lambda x: operator.imul(operator.iadd(x.clone(), 1), x),
+    "item_set_to_number": lambda x: with_item(x, 0, 1),
+    "item_set_to_values": lambda x: with_item(x, (slice(None), slice(1, 3)), x[:, :2]),
+    "item_set_by_mask": lambda x: with_item(x, x > 0, 0.5),
+    "item_set_by_index": lambda x: with_item(x, (x > 4).sum(1), -x),
     "in_place_on_a_view": lambda x: (lambda y: (y[0].zero_(), y)[1])(x.clone()),
     "transposed_in_place": lambda x: x.clone().t_() + 1,
     "index": lambda x: x[:, 1:][..., 0],
+    "index_with_steps": lambda x: x[::2, None, ::2],
+    "index_by_values": lambda x: x[:, (x > 0).sum(1)],
+    "index_by_results": lambda x: x.gather(1, x.argmax(1, keepdim=True)),
     "mask": lambda x: x[x > 0],
+    "masked_select": lambda x: x.masked_select(x.eq(4)),
+    "views": lambda x: x.view(3, 2).t().reshape(-1).unsqueeze(0).expand(2, -1),
+    "comparisons": lambda x: x.eq(x.abs()).sum() + (x < 2).sum() + (x != 1).all(),
+    "argmax": lambda x: x.argmax(1),
     "where_number": lambda x: torch.where(x > 0, x, 0.5),
     "plain_number_of_no_dimension": lambda x: x * torch.tensor(2.5),
     "several_results": lambda x: x.max(dim=1).values + x.sort(dim=1)[1][:, 0],
@@ -279,6 +358,15 @@ def test_a_shape_that_values_decide_is_charged(scene: Scene, shaped: Callable[[T
     assert scene.kinds() == [("uplink", "control")]
 
 
+def test_printing_in_a_list_never_fetches(scene: Scene) -> None:
+    pointers = [X.send(scene.ue0), X.clone().tag("#x").send(scene.ue1)]
+    scene.kinds()
+    shown = f"{pointers} {dict(enumerate(pointers))}"
+    assert shown.count("PointerTensor") == 4
+    assert "Tags: #x" in str(pointers[1])
+    assert scene.kinds() == []
+
+
 def test_indexing_by_numbers_is_not_charged(scene: Scene) -> None:
     pointer, rows = X.send(scene.ue0), torch.tensor([1, 1, 0]).send(scene.ue0)
     scene.kinds()
@@ -319,8 +407,10 @@ def test_memory_of_a_pointer_is_out_of_reach_for_extensions(scene: Scene) -> Non
 
 def test_data_of_a_pointer_can_be_set_to_another_pointer_there(scene: Scene) -> None:
     pointer = X.clone().requires_grad_().send(scene.ue0)
+    before = pointer.id_at_location
     pointer.data = pointer.data * 2
     assert torch.equal((pointer + 0).get(), 2 * X)
+    assert pointer.id_at_location == before
     with pytest.raises(TensorsNotCollocatedException, match="base station"):
         pointer.data = X
     with pytest.raises(WorkerError, match="float64"):
@@ -336,6 +426,16 @@ def test_functions_do_what_the_methods_do(scene: Scene) -> None:
         X.move("ue0")
     with pytest.raises(WorkerError, match=r"'ue7'.*'ue0', 'ue1'"):
         X.send("ue7")
+    with pytest.raises(WorkerError, match="nobody"):
+        X.send()
+    with pytest.raises(WorkerError, match=r"7 is no worker.*'ue1'"):
+        X.send(7)
+    with pytest.raises(WorkerError, match="for modules"):
+        X.send("ue0").get(gradients=True)
+    with pytest.raises(WorkerError, match="several workers"):
+        get(X.send("ue0"), sum_results=True)
+    with pytest.raises(WorkerError, match=r"Linear.*one worker"):
+        torch.nn.Linear(2, 1).send("ue0", "ue1")
 
 
 def test_a_second_hook_is_the_current_one_and_the_first_goes_on(scene: Scene) -> None:
@@ -355,15 +455,18 @@ def test_a_second_worker_of_one_id_is_the_first_one(scene: Scene) -> None:
         VirtualWorker(hook=scene.hook, id="me")
 
 
-def test_hooking_leaves_torch_alone() -> None:
-    before = {
-        name: value for name, value in vars(Tensor).items() if name not in ("send", "get", "move", "copy")
-    }
+def test_hooking_adds_eight_names_and_leaves_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"send", "get", "move", "copy"}
+    added = {Tensor: {*both, "tag", "describe", "tags", "description"}, torch.nn.Module: both}
     TorchHook(torch)
-    after = {
-        name: value for name, value in vars(Tensor).items() if name not in ("send", "get", "move", "copy")
-    }
-    assert before == after
+    for cls, names in added.items():
+        for name in names:
+            monkeypatch.delattr(cls, name)
+    before = {cls: dict(vars(cls)) for cls in added}
+    TorchHook(torch)
+    for cls, names in added.items():
+        assert vars(cls).keys() - before[cls].keys() == names
+        assert all(vars(cls)[name] is value for name, value in before[cls].items())
     assert torch.equal(X.copy(), X)
 
 
