@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 from traitlets import default
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NAMES = ("01_first_federation", "02_quantisation_on_mnist")
+NAMES = ("01_first_federation", "02_quantisation_on_mnist", "03_real_pysyft_peers")
 
 
 def _read(name: str) -> NotebookNode:
