@@ -1,18 +1,35 @@
 """Codecs: vector -> payload -> vector.
 
-======================  ==================================  ===========================================
-kind                    bits                                error
-======================  ==================================  ===========================================
-``float32``             32 an entry                         none
-``float16``             16 an entry                         2**-11 of the entry; saturates at 65504
-``uniform``             1 … 16 an entry, 64 a group         half a step, or unbiased within a step
-``qsgd``                2 … 16 an entry, 32 a bucket        unbiased; variance within theorem 3.2's bound
-======================  ==================================  ===========================================
+======================  =================================  ============================================
+kind                    bits                               error
+======================  =================================  ============================================
+``float32``             32 an entry                        none
+``float16``             16 an entry                        2**-11 of the entry; saturates at 65504
+``bfloat16``            16 an entry                        2**-8 of the entry
+``fp8``                 8 an entry, 32 a group             2**-4 or 2**-3 of the entry
+``block-float``         2 … 16 an entry, 8 a group         half a step
+``uniform``             1 … 16 an entry, 32 or 64 a group  half a step, or unbiased within a step
+``dithered``            2 … 16 an entry, 32 a group        unbiased; half a step, whatever the entry
+``lloyd-max``           1 … 8 an entry, 32 a group         least mean square error of a Gaussian or Laplacian
+``logarithmic``         2 … 8 an entry, 32 a group         a share of the entry
+``natural``             9 an entry                         unbiased; variance x**2 / 8
+``qsgd``                2 … 16 an entry, 32 a group        unbiased; variance within theorem 3.2's bound
+``natural-dithering``   2 … 8 an entry, 32 a group         unbiased; levels are powers of two
+``terngrad``            2 an entry, 32 a group             unbiased
+``sign``                1 an entry, 32 a group             1 - 2/pi of a Gaussian's energy
+``one-bit``             1 an entry, 64 a group             as little as two levels allow, given the signs
+``rotated``             those of the codec behind it       its error, spread evenly
+``drive``               1 an entry, 32 a block             unbiased; 0.571 of the energy
+``eden``                up to 8 an entry, 32 a block       unbiased; D_b / (1 - D_b) of the energy
+``uveqfed``             entropy, 2.1 an entry at step 1    unbiased; uniform on a lattice's cell
+======================  =================================  ============================================
+
+Bits an entry are those of ``Fixed`` words; another coder (:mod:`syft_fl.codecs.coders`) may take fewer.
 
 A codec is a frozen dataclass with a ``kind``; it holds no state and knows no seconds
 (:mod:`syft_fl.codecs.codec`). Payloads have no header: all sizes follow from the settings and the layout, which both
-ends know. To add one, write a module with a class decorated by :data:`CODECS` and import it here; the contract
-suite then tests it.
+ends know. Vectors of many UEs go together through :func:`encode_batch` and :func:`decode_batch`. To add one, write a
+module with a class decorated by :data:`CODECS` and import it here; the contract suite then tests it.
 
 Example:
     >>> import torch
@@ -29,9 +46,47 @@ Example:
 
 from __future__ import annotations
 
+from syft_fl.codecs.batch import decode_batch, encode_batch
 from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.dithered import Dithered
+from syft_fl.codecs.eden import Drive, Eden
 from syft_fl.codecs.floats import Float16, Float32
+from syft_fl.codecs.lloyd_max import LloydMax
+from syft_fl.codecs.logarithmic import Logarithmic
+from syft_fl.codecs.minifloats import FP8, BFloat16, BlockFloat
+from syft_fl.codecs.natural import NaturalCompression, NaturalDithering
 from syft_fl.codecs.qsgd import QSGD
+from syft_fl.codecs.rotated import Rotated
+from syft_fl.codecs.signs import OneBit, ScaledSign
+from syft_fl.codecs.terngrad import TernGrad
 from syft_fl.codecs.uniform import Uniform
+from syft_fl.codecs.uveqfed import UVeQFed
 
-__all__ = ["CODECS", "QSGD", "Codec", "Context", "Float16", "Float32", "Memory", "Payload", "Uniform"]
+__all__ = [
+    "CODECS",
+    "FP8",
+    "QSGD",
+    "BFloat16",
+    "BlockFloat",
+    "Codec",
+    "Context",
+    "Dithered",
+    "Drive",
+    "Eden",
+    "Float16",
+    "Float32",
+    "LloydMax",
+    "Logarithmic",
+    "Memory",
+    "NaturalCompression",
+    "NaturalDithering",
+    "OneBit",
+    "Payload",
+    "Rotated",
+    "ScaledSign",
+    "TernGrad",
+    "UVeQFed",
+    "Uniform",
+    "decode_batch",
+    "encode_batch",
+]

@@ -32,7 +32,7 @@ class Payload:
         CodecError: not ``8 * (len(body) - 1) < bits <= 8 * len(body)``, or bits below 0.
     """
 
-    body: bytes
+    body: bytes | memoryview
     bits: int
 
     def __post_init__(self) -> None:

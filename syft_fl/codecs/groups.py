@@ -17,11 +17,11 @@ from syft_fl.vectors import Layout
 __all__ = ["Block", "Span", "count_groups", "pieces", "require_block", "spans_of"]
 
 Block = int | Literal["tensor", "channel", "vector"]
-"""Which entries share a scale: so many consecutive ones (across tensors), those of a tensor, those of an output channel
-(what shares the first index of a tensor; a bias is one channel), or all of the vector. No field takes None for any of
-these: TOML has no null, so a default would come back in its place."""
+"""Which entries share a scale: so many consecutive ones (across tensors), those of a tensor, those of an output
+channel (what shares the first index of a tensor; a bias is one channel), or all of the vector. No field takes None
+for any of these: TOML has no null, so a default would come back in its place."""
 
-_PIECE_ENTRIES = 2**18  # float32 temporaries of a megabyte: in cache, and few enough calls
+_PIECE_ENTRIES = 2**16  # float32 temporaries of a quarter of a megabyte: in cache, and few enough calls
 
 
 class Span(NamedTuple):
@@ -33,12 +33,13 @@ class Span(NamedTuple):
     width: int
 
     def rows(self, entries: NDArray[Any]) -> NDArray[Any]:
-        """The span's part of [entries], as [groups, width]; a view."""
-        return entries[self.start : self.stop].reshape(-1, self.width)
+        """The span's part of [..., entries], as [..., groups, width]; a view."""
+        part = entries[..., self.start : self.stop]
+        return part.reshape(*part.shape[:-1], -1, self.width)
 
     def column(self, scales: NDArray[Any]) -> NDArray[Any]:
-        """The span's part of [groups], as [groups, 1]; a view."""
-        return scales[self.first : self.first + (self.stop - self.start) // self.width, None]
+        """The span's part of [..., groups], as [..., groups, 1]; a view."""
+        return scales[..., self.first : self.first + (self.stop - self.start) // self.width, None]
 
 
 def require_block(block: Block) -> None:
@@ -84,17 +85,18 @@ def count_groups(spans: list[Span]) -> int:
     return sum((span.stop - span.start) // span.width for span in spans)
 
 
-def pieces(spans: list[Span]) -> Iterator[Span]:
-    """The same entries in spans that fit in a cache: several groups, or a part of one."""
+def pieces(spans: list[Span], *, vectors: int = 1) -> Iterator[Span]:
+    """The same entries in spans of which so many vectors' fit in a cache: several groups, or a part of one."""
+    most = max(_PIECE_ENTRIES // vectors, 1)
     for start, stop, first, width in spans:
-        if width > _PIECE_ENTRIES:
+        if width > most:
             for group, begin in enumerate(range(start, stop, width), first):
                 end = begin + width
-                for at in range(begin, end, _PIECE_ENTRIES):
-                    until = min(at + _PIECE_ENTRIES, end)
+                for at in range(begin, end, most):
+                    until = min(at + most, end)
                     yield Span(at, until, group, until - at)
         else:
-            groups = _PIECE_ENTRIES // width
+            groups = most // width
             for at in range(start, stop, groups * width):
                 until = min(at + groups * width, stop)
                 yield Span(at, until, first + (at - start) // width, width)

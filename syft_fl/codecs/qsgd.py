@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -9,11 +10,10 @@ from numpy.typing import NDArray
 
 from syft_fl.codecs.codec import CODECS, Context
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
-from syft_fl.codecs.entries import refuse_damaged
 from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
-from syft_fl.codecs.quantiser import Quantiser
+from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import Dither
-from syft_fl.errors import CodecError
+from syft_fl.codecs.scales import l2_norms, multipliers, read_scales
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout
 
@@ -22,7 +22,7 @@ __all__ = ["QSGD"]
 
 @CODECS
 @schema
-class QSGD(Quantiser):
+class QSGD(BatchQuantiser):
     r"""Sign and level of every entry relative to the l2 norm of its bucket; unbiased.
 
     .. math:: Q(v_i) = \|v\|_2 \cdot \operatorname{sgn}(v_i) \cdot \xi_i / s
@@ -45,8 +45,8 @@ class QSGD(Quantiser):
         block: which entries make a bucket.
         coder: how symbols become bits.
 
-    Payload: float32 norms, then symbols (level with its sign, plus :math:`s`). A norm beyond the largest float32 number
-    is sent as that number; as no entry is larger, the codec stays unbiased, to the resolution of
+    Payload: float32 norms, then symbols (level with its sign, plus :math:`s`). A norm beyond the largest float32
+    number is sent as that number; as no entry is larger, the codec stays unbiased, to the resolution of
     :class:`~syft_fl.codecs.rounding.Dither`: entries below :math:`2^{-17}` of the step :math:`\|v\|/s` always
     arrive as 0.
 
@@ -75,27 +75,30 @@ class QSGD(Quantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 4 * count_groups(self._spans(layout))
 
-    def quantise(self, entries: NDArray[np.float32], ctx: Context) -> tuple[bytes, Symbols]:
-        spans = self._spans(ctx.layout)
-        norms = _norms(entries, spans)
-        divisors = np.where(norms > 0, norms, 1)
-        dither = Dither(ctx.key / "dither")
-        symbols = np.empty(entries.size, symbol_dtype((2 * self.levels).bit_length()))
-        for piece in pieces(spans):
-            steps = piece.rows(entries) / piece.column(divisors)
-            steps *= self.levels
-            piece.rows(symbols)[...] = dither.round(steps, np.int32) + self.levels
-        return norms.astype("<f4", copy=False).tobytes(), symbols
+    def quantise_rows(
+        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
+    ) -> tuple[NDArray[np.uint8], Symbols]:
+        spans = self._spans(ctxs[0].layout)
+        # Vector by vector, so that the order of a sum does not depend on what is beside it.
+        norms = np.stack([l2_norms(row, spans) for row in entries])
+        factors = multipliers(norms, self.levels * Dither.ONE)
+        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1])
+        symbols = np.empty(entries.shape, symbol_dtype((2 * self.levels).bit_length()))
+        for piece in pieces(spans, vectors=len(entries)):
+            levels = dither.round(piece.rows(entries) * piece.column(factors), piece, top=self.levels)
+            levels += self.levels
+            piece.rows(symbols)[...] = levels
+        return norms.astype("<f4", copy=False).view(np.uint8), symbols
 
-    def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
-        norms = np.frombuffer(side, "<f4")
-        refuse_damaged(norms, "the norm of a bucket")
-        if (norms < 0).any():
-            raise CodecError("the norm of a bucket in the payload is negative; the bytes are damaged")
-        entries = np.empty(ctx.layout.length, np.float32)
-        for piece in pieces(self._spans(ctx.layout)):
+    def restore_rows(
+        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
+    ) -> NDArray[np.float32]:
+        norms = read_scales(sides, "norm of a bucket")
+        entries = np.empty(symbols.shape, np.float32)
+        for piece in pieces(self._spans(ctxs[0].layout), vectors=len(entries)):
             values = piece.rows(entries)
-            np.subtract(piece.rows(symbols), self.levels, out=values, dtype=np.float32)
+            values[...] = piece.rows(symbols)
+            values -= self.levels
             # First into -1 … 1: a norm near the largest float32 number then can't overflow.
             values /= self.levels
             values *= piece.column(norms)
@@ -103,15 +106,3 @@ class QSGD(Quantiser):
 
     def _spans(self, layout: Layout) -> list[Span]:
         return spans_of(layout, self.block)
-
-
-def _norms(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float32]:
-    """[buckets] l2 norms, none of them below the largest magnitude in its bucket."""
-    squares = np.empty(count_groups(spans), np.float64)
-    for span in spans:
-        rows = span.rows(entries)
-        # Double precision: the square of 1e20 overflows float32, that of 1e-30 vanishes. No BLAS, whose
-        # sums depend on the number of threads.
-        np.einsum("ij,ij->i", rows, rows, dtype=np.float64, out=span.column(squares)[:, 0])
-    largest = float(np.finfo(np.float32).max)
-    return np.minimum(np.sqrt(squares), largest).astype(np.float32)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
+from syft_fl.codecs.groups import Span
 from syft_fl.keys import Key
 
-__all__ = ["Dither"]
+__all__ = ["Dither", "random_words"]
 
 _FRACTION_BITS = 16
 
 
 class Dither:
-    r"""A stream of random numbers for rounding, 16 bits for each number rounded.
+    r"""Random numbers for rounding, 16 bits for each entry, in their order.
 
     A number becomes fixed point with 16 fractional bits, 16 random bits are added, and the fraction is cut off.
     A fraction :math:`f` thus rounds up with a probability of the multiple of :math:`2^{-16}` next to :math:`f`: the
@@ -23,22 +26,50 @@ class Dither:
     between two steps, and with no preferred sign. Whole numbers stay what they are.
 
     Args:
-        key: names the stream. The decoder needs none of it.
+        keys: of [vectors], each names the stream of one. The decoder needs none of it.
+        entries: of each vector.
     """
 
-    def __init__(self, key: Key) -> None:
-        self._words = key.numpy().bit_generator
+    ONE: ClassVar[int] = 1 << _FRACTION_BITS
 
-    def round(self, numbers: NDArray[Any], dtype: type[np.int32] | type[np.uint32]) -> NDArray[Any]:
+    def __init__(self, keys: Sequence[Key], entries: int) -> None:
+        self._draws = random_words(keys, entries)
+
+    def round(self, numbers: NDArray[Any], piece: Span, *, top: int) -> NDArray[Any]:
         """Round to a whole number above or below, and return those.
 
         Args:
-            numbers: any shape, float; overwritten. Magnitudes up to 32767 for int32; 0 … 65535 for uint32.
-            dtype: of the result.
+            numbers: [vectors, groups, width] those of a piece, float, in units of 1 / ``Dither.ONE``; overwritten.
+            piece: where they are.
+            top: largest magnitude of a whole number, up to 65535; above 32767, none may be negative.
+
+        Returns:
+            int32, or uint32 where that could overflow.
         """
-        numbers *= 2.0**_FRACTION_BITS
+        # Conversion to unsigned numbers takes twice the time.
+        dtype = np.int32 if top < 1 << 15 else np.uint32
         fixed: NDArray[Any] = np.rint(numbers, out=numbers).astype(dtype)
-        draws = self._words.random_raw(-(-fixed.size // 4)).view(np.uint16)
-        fixed += draws[: fixed.size].reshape(fixed.shape)
+        fixed += piece.rows(self._draws)
         fixed >>= _FRACTION_BITS
         return fixed
+
+
+def random_words(keys: Sequence[Key], entries: int) -> NDArray[np.uint16]:
+    """[vectors, entries] uniform random numbers of 16 bits, each vector's from its own key."""
+    words = -(-entries // 4)
+    drawn = np.empty((len(keys), words), np.uint64)
+    for row, key in zip(drawn, keys, strict=True):
+        seed: Any = _Digest(key)  # numpy's stubs know fewer kinds of seeds than it takes
+        row[...] = np.random.SFC64(seed).random_raw(words)
+    return drawn.view(np.uint16)[:, :entries]
+
+
+class _Digest(ISeedSequence):
+    """A key's hash as a generator's first state: as good as numpy's own mixing, and in a tenth of the time."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
+        size = n_words * np.dtype(dtype).itemsize
+        return np.frombuffer(self._key.digest(size), np.dtype(dtype).newbyteorder("<")).astype(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,8 +12,9 @@ from syft_fl.codecs.codec import CODECS, Context
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
 from syft_fl.codecs.entries import refuse_damaged
 from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
-from syft_fl.codecs.quantiser import Quantiser
+from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import Dither
+from syft_fl.codecs.scales import float_type, multipliers
 from syft_fl.errors import CodecError
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout
@@ -20,11 +22,12 @@ from syft_fl.vectors import Layout
 __all__ = ["Uniform"]
 
 _NEAR_THE_END = 2.0**125  # beyond it, sums and differences of float32 numbers may overflow
+_NEAR_ZERO = 2.0**-100  # far below it, float32 numbers lose their precision
 
 
 @CODECS
 @schema
-class Uniform(Quantiser):
+class Uniform(BatchQuantiser):
     r"""``bits`` bits an entry, on an affine grid of :math:`2^b` levels; the ends of every grid are sent too.
 
     .. math:: \hat x = \ell + k\,\Delta, \quad \Delta = (u - \ell)/(2^b - 1), \quad k \in \{0, …, 2^b - 1\}
@@ -75,34 +78,51 @@ class Uniform(Quantiser):
     def side_bytes(self, layout: Layout) -> int:
         return (8 if self.ends == "affine" else 4) * count_groups(self._spans(layout))
 
-    def quantise(self, entries: NDArray[np.float32], ctx: Context) -> tuple[bytes, Symbols]:
-        spans = self._spans(ctx.layout)
+    def quantise_rows(
+        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
+    ) -> tuple[NDArray[np.uint8], Symbols]:
+        spans = self._spans(ctxs[0].layout)
         lower, upper = _ends(entries, spans)
         if self.ends == "symmetric":
             upper = np.maximum(upper, -lower)
             lower = -upper
-        dither = Dither(ctx.key / "dither") if self.rounding == "stochastic" else None
-        symbols = np.empty(entries.size, symbol_dtype(self.bits))
-        for piece in pieces(spans):
-            steps = _steps(piece, entries, lower, upper, top=self._top)
-            rounded = np.rint(steps, out=steps) if dither is None else dither.round(steps, np.uint32)
+        stochastic = self.rounding == "stochastic"
+        factors = multipliers(_reach(lower, upper), self._top * (Dither.ONE if stochastic else 1))
+        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1]) if stochastic else None
+        symbols = np.empty(entries.shape, symbol_dtype(self.bits))
+        for piece in pieces(spans, vectors=len(entries)):
+            steps = np.subtract(piece.rows(entries), piece.column(lower), dtype=factors.dtype)
+            steps *= piece.column(factors)
+            rounded = (
+                np.rint(steps, out=steps) if dither is None else dither.round(steps, piece, top=self._top)
+            )
             piece.rows(symbols)[...] = rounded
-        sent = np.concatenate([lower, upper]) if self.ends == "affine" else upper
-        return sent.astype("<f4", copy=False).tobytes(), symbols
+        sent = np.concatenate([lower, upper], axis=1) if self.ends == "affine" else upper
+        return sent.astype("<f4", copy=False).view(np.uint8), symbols
 
-    def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
-        spans = self._spans(ctx.layout)
-        ends = np.frombuffer(side, "<f4")
-        lower, upper = ends.reshape(2, -1) if self.ends == "affine" else (-ends, ends)
+    def restore_rows(
+        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
+    ) -> NDArray[np.float32]:
+        spans = self._spans(ctxs[0].layout)
+        ends = sides.view("<f4")
+        groups = count_groups(spans)
+        lower, upper = (ends[:, :groups], ends[:, groups:]) if self.ends == "affine" else (-ends, ends)
         refuse_damaged(lower, "the lower end of a group")
         refuse_damaged(upper, "the upper end of a group")
         if (lower > upper).any():
             raise CodecError(
                 "a group in the payload has its lower end above its upper end; the bytes are damaged"
             )
-        entries = np.empty(ctx.layout.length, np.float32)
-        for piece in pieces(spans):
-            _write_values(piece, symbols, lower, upper, top=self._top, to=entries)
+        steps = _steps(lower, upper, self._top)
+        entries = np.empty(symbols.shape, np.float32)
+        for piece in pieces(spans, vectors=len(entries)):
+            rows = piece.rows(entries)
+            values = rows if steps.dtype == rows.dtype else np.empty(rows.shape, steps.dtype)
+            values[...] = piece.rows(symbols)
+            values *= piece.column(steps)
+            values += piece.column(lower)
+            if values is not rows:
+                rows[...] = values
         return entries
 
     @property
@@ -115,52 +135,26 @@ class Uniform(Quantiser):
 
 
 def _ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """[groups] smallest and largest entries."""
-    lower = np.empty(count_groups(spans), np.float32)
+    """[vectors, groups] smallest and largest entries."""
+    lower = np.empty((len(entries), count_groups(spans)), np.float32)
     upper = np.empty_like(lower)
     for span in spans:
         rows = span.rows(entries)
-        rows.min(axis=1, keepdims=True, out=span.column(lower))
-        rows.max(axis=1, keepdims=True, out=span.column(upper))
+        rows.min(axis=-1, keepdims=True, out=span.column(lower))
+        rows.max(axis=-1, keepdims=True, out=span.column(upper))
     return lower, upper
 
 
-def _steps(
-    piece: Span, entries: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], *, top: int
-) -> NDArray[Any]:
-    """[groups, width] how many steps above the lower end, 0 … ``top``."""
-    low, reach = _grid(piece, lower, upper)
-    steps: NDArray[Any] = np.subtract(piece.rows(entries), low, dtype=reach.dtype)
-    # A ratio of two distances, not a product with 1/step: that overflows where the step is denormal.
-    steps /= np.where(reach > 0, reach, 1)
-    steps *= top
-    return steps
+def _reach(lower: NDArray[np.float32], upper: NDArray[np.float32]) -> NDArray[Any]:
+    """[vectors, groups] distances between the ends, in float64 where float32 could overflow."""
+    far = (lower < -_NEAR_THE_END) | (upper > _NEAR_THE_END)
+    return np.subtract(upper, lower, dtype=float_type(far))
 
 
-def _write_values(
-    piece: Span,
-    symbols: NDArray[Any],
-    lower: NDArray[Any],
-    upper: NDArray[Any],
-    *,
-    top: int,
-    to: NDArray[Any],
-) -> None:
-    """Write the values of symbols into [entries] ``to``."""
-    low, reach = _grid(piece, lower, upper)
-    entries = piece.rows(to)
-    values = entries if reach.dtype == entries.dtype else np.empty(entries.shape, reach.dtype)
-    # In this order the top symbol is the upper end, and a denormal step does not vanish.
-    np.divide(piece.rows(symbols), top, out=values, dtype=values.dtype)
-    values *= reach
-    values += low
-    if values is not entries:
-        entries[...] = values
-
-
-def _grid(piece: Span, lower: NDArray[Any], upper: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """[groups, 1] lower ends, and distances to the upper ends: float64 where float32 could overflow."""
-    low, high = piece.column(lower), piece.column(upper)
-    farthest = max(-float(low.min()), float(high.max()))
-    dtype = np.float64 if farthest > _NEAR_THE_END else np.float32
-    return low, np.subtract(high, low, dtype=dtype)
+def _steps(lower: NDArray[np.float32], upper: NDArray[np.float32], top: int) -> NDArray[Any]:
+    """[vectors, groups] distances between levels, in float64 where float32 has not the range."""
+    reach = _reach(lower, upper)
+    steps: NDArray[Any] = np.divide(reach, top, dtype=np.float64)
+    if reach.dtype == np.float64:
+        return steps
+    return steps.astype(float_type((steps < _NEAR_ZERO) & (steps > 0)), copy=False)

@@ -1,8 +1,11 @@
 """Claims of all codecs by kind: a new codec joins the contract suite by a claim here."""
 
 from claims.claim import Claim
+from claims.lattice import LATTICE
+from claims.levels import LEVELS
+from claims.rotations import ROTATIONS
 from claims.scalar import SCALAR
 
 __all__ = ["CLAIMS", "Claim"]
 
-CLAIMS: dict[str, Claim] = {**SCALAR}
+CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **ROTATIONS}

@@ -55,6 +55,16 @@ def qsgd_variance(codec: Any, x: Numbers, layout: Layout) -> Numbers:
     return bernoulli_variance(x, qsgd_step(codec, x))
 
 
+def of_known_size(codec: Any) -> bool:
+    """Whether the coder's words are of one length."""
+    return codec.coder.kind == "fixed"
+
+
+def of_words(codec: Any) -> bool:
+    """Whether the coder's bits are words of single symbols, so that each changes one."""
+    return codec.coder.kind in ("fixed", "elias-gamma", "elias-delta")
+
+
 def float16_worst(codec: Any, x: Numbers, layout: Layout) -> Numbers:
     beyond = np.maximum(np.abs(x) - 65504.0, 0)
     return beyond + 2.0**-11 * np.minimum(np.abs(x), 65504.0) + 2.0**-25
@@ -74,12 +84,19 @@ SCALAR: dict[str, Claim] = {
             {"bits": 8, "rounding": "stochastic"},
             {"bits": 2, "rounding": "stochastic", "block": 5},
             {"bits": 16, "rounding": "stochastic", "block": 64},
+            {"bits": 4, "coder": {"kind": "range"}},
+            {"bits": 4, "ends": "symmetric", "coder": {"kind": "ans", "model": "adaptive"}},
+            {"bits": 3, "rounding": "stochastic", "block": 40, "coder": {"kind": "elias-gamma"}},
+            {"bits": 12, "coder": {"kind": "zstd"}},
         ),
         uniform_worst,
         variance=uniform_variance,
         random=lambda codec: codec.rounding == "stochastic",
         unbiased=always,
-        says_each_bit_once=lambda codec: isinstance(codec.block, str) or codec.block >= 8,
+        sized=of_known_size,
+        says_each_bit_once=lambda codec: (
+            of_words(codec) and (isinstance(codec.block, str) or codec.block >= 8)
+        ),
     ),
     "qsgd": Claim(
         (
@@ -89,12 +106,19 @@ SCALAR: dict[str, Claim] = {
             {"levels": 16, "block": 9},
             {"levels": 127},
             {"levels": 32767, "block": "vector"},
+            {"coder": {"kind": "range", "model": "adaptive"}},
+            {"levels": 16, "block": 64, "coder": {"kind": "ans"}},
+            {"levels": 127, "block": "vector", "coder": {"kind": "elias-delta"}},
+            {"levels": 1, "coder": {"kind": "zstd"}},
         ),
         qsgd_worst,
         variance=qsgd_variance,
         random=always,
         unbiased=always,
         # A group of one entry is all scale; at a few levels all entries may be 0.
-        says_each_bit_once=lambda codec: codec.levels >= 7 and (codec.block == "vector" or codec.block >= 8),
+        sized=of_known_size,
+        says_each_bit_once=lambda codec: (
+            of_words(codec) and codec.levels >= 7 and (codec.block == "vector" or codec.block >= 8)
+        ),
     ),
 }

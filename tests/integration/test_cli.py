@@ -90,7 +90,14 @@ def test_run_takes_overrides_a_variant_and_a_seed(config: Path, capsys: pytest.C
     held = json.loads((config.parent / "here" / "config.json").read_text())
     assert held["seed"] == 7
     assert held["stop"]["rounds"] == 2
-    assert held["uplink"]["codec"] == {"kind": "uniform", "bits": 4, "rounding": "nearest"}
+    assert held["uplink"]["codec"] == {
+        "kind": "uniform",
+        "bits": 4,
+        "rounding": "nearest",
+        "block": "tensor",
+        "ends": "affine",
+        "coder": {"kind": "fixed"},
+    }
     assert held["balance"]["rho"] == 1.0
 
 

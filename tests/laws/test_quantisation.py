@@ -12,7 +12,32 @@ import pytest
 import torch
 from scipy import integrate
 
-from syft_fl.codecs import CODECS, QSGD, Codec, Context, Float16, Float32, Memory, Payload, Uniform
+from syft_fl.codecs import (
+    CODECS,
+    FP8,
+    QSGD,
+    BFloat16,
+    BlockFloat,
+    Codec,
+    Context,
+    Dithered,
+    Drive,
+    Eden,
+    Float16,
+    Float32,
+    LloydMax,
+    Logarithmic,
+    Memory,
+    NaturalCompression,
+    NaturalDithering,
+    OneBit,
+    Payload,
+    Rotated,
+    ScaledSign,
+    TernGrad,
+    Uniform,
+    UVeQFed,
+)
 from syft_fl.errors import CodecError
 from syft_fl.keys import Key
 from syft_fl.vectors import Layout, Slot, Vector
@@ -162,6 +187,20 @@ SETTINGS: list[Codec] = [
         for n in ("tensor", 4, 64)
     ),
     *(QSGD(levels=s, block=n) for s in (1, 7, 16, 127, 32767) for n in ("vector", 1, 2, 16, 512)),
+    BFloat16(),
+    *(FP8(format=f, block=n) for f in ("e4m3", "e5m2") for n in ("tensor", 8)),
+    *(BlockFloat(bits=b, block=n) for b in (2, 4, 8, 16) for n in (4, 64)),
+    *(c(block=n) for c in (ScaledSign, OneBit, TernGrad) for n in ("tensor", 2, 16)),
+    NaturalCompression(),
+    *(NaturalDithering(levels=s, block=n) for s in (1, 3, 15, 127) for n in (4, 512)),
+    *(Logarithmic(bits=b) for b in (2, 4, 8)),
+    *(LloydMax(bits=b, law=m) for b in (1, 2, 4, 8) for m in ("gaussian", "laplace", "fitted")),
+    *(Dithered(bits=b, block=n) for b in (2, 4, 8) for n in ("tensor", 16)),
+    Rotated(),
+    Rotated(codec=LloydMax(bits=2)),
+    *(c(scale=s, block=n) for c in (Drive, Eden) for s in ("unbiased", "least-error") for n in (64, 8192)),
+    *(Eden(bits=b, scale="least-error") for b in (0.25, 1.0, 1.5, 4.0, 8.0)),
+    *(UVeQFed(lattice=g, step=s) for g in ("cubic", "hexagonal", "d4", "e8") for s in (0.02, 0.5, 1.0, 4.0)),
 ]
 
 

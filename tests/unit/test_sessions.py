@@ -104,7 +104,7 @@ def test_ten_thousand_sends_and_gets_leave_the_ledger_alone_behind() -> None:
 
 @pytest.mark.parametrize("steps", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_training_on_pointers_leaves_nothing_behind(steps: int) -> None:
-    hook, ue = station()
+    _hook, ue = station()
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.2), nn.Linear(5, 3)).send(ue)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     x, y = torch.ones(4, 6).send(ue), torch.zeros(4, dtype=torch.long).send(ue)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_fl.codecs.codec import Payload
-from syft_fl.schema import Registry
+from syft_fl.errors import CodecError
+from syft_fl.schema import Registry, require
 
-__all__ = ["CODERS", "Alphabet", "Coder", "Symbols"]
+__all__ = ["CODERS", "Alphabet", "Coder", "Symbols", "refuse_foreign"]
 
 Symbols = NDArray[np.unsignedinteger[Any]]
 """[symbols] uint8, uint16 or uint32."""
@@ -28,7 +29,7 @@ class Alphabet:
     """What both ends know of the symbols before any is sent.
 
     Attributes:
-        size: symbols are 0 … ``size - 1``.
+        size: symbols are 0 … ``size - 1``; 1 … 65536.
         centre: the symbol that small numbers lie around; codes for whole numbers give it the shortest word.
         prior: [size] probabilities that the quantiser knows by theory, above 0; None: it knows none.
     """
@@ -36,6 +37,20 @@ class Alphabet:
     size: int
     centre: int = 0
     prior: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        require(1 <= self.size <= 65536, "size", self.size, "in 1 … 65536", "quantise more coarsely")
+        require(0 <= self.centre < self.size, "centre", self.centre, f"in 0 … {self.size - 1}", "a symbol")
+        if self.prior is not None:
+            shape = self.prior.shape
+            require(
+                shape == (self.size,), "prior.shape", shape, f"({self.size},)", "a number for each symbol"
+            )
+
+    @property
+    def bits(self) -> int:
+        """Bits of the highest symbol; 0 where there is but one."""
+        return (self.size - 1).bit_length()
 
 
 @runtime_checkable
@@ -68,3 +83,16 @@ class Coder(Protocol):
             CodecError: the bytes are not ``count`` symbols of this alphabet.
         """
         ...
+
+
+def refuse_foreign(symbols: Symbols, alphabet: Alphabet) -> None:
+    """Check symbols that are to be written, or that came out of a payload.
+
+    Raises:
+        CodecError: one is not of the alphabet.
+    """
+    if symbols.size and int(symbols.max()) >= alphabet.size:
+        raise CodecError(
+            f"symbol {int(symbols.max())} of an alphabet of {alphabet.size} is above {alphabet.size - 1}; "
+            "the bytes are damaged, or a quantiser has more levels than it says"
+        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from syft_fl.codecs.codec import Payload
-from syft_fl.codecs.coders.coder import CODERS, Alphabet, Symbols
+from syft_fl.codecs.coders.coder import CODERS, Alphabet, Symbols, refuse_foreign
 from syft_fl.codecs.coders.packing import pack, unpack
 from syft_fl.errors import CodecError
 from syft_fl.schema import schema
@@ -24,24 +26,18 @@ class Fixed:
     kind: ClassVar[str] = "fixed"
 
     def write(self, symbols: Symbols, alphabet: Alphabet) -> Payload:
-        bits = _width(alphabet)
-        return Payload(pack(symbols, bits) if bits else b"", bits * symbols.size)
+        refuse_foreign(symbols, alphabet)
+        width = alphabet.bits
+        return Payload(pack(symbols, width) if width else b"", width * symbols.size)
 
     def read(self, body: memoryview, bits: int, alphabet: Alphabet, *, count: int) -> Symbols:
-        width = _width(alphabet)
+        width = alphabet.bits
         if bits != width * count:
             raise CodecError(
                 f"{bits} bits can't be {count} symbols of {width} bits, which take {width * count}; "
                 "both ends must have the same codec settings and the same architecture"
             )
-        symbols = unpack(body, width, count=count)
-        if alphabet.size < 1 << width and symbols.size and int(symbols.max()) >= alphabet.size:
-            raise CodecError(
-                f"symbol {int(symbols.max())} in the payload is above {alphabet.size - 1}, the highest of its "
-                "alphabet; the bytes are damaged"
-            )
+        symbols = unpack(body, width, count=count) if width else np.zeros(count, np.uint8)
+        if alphabet.size < 1 << width:
+            refuse_foreign(symbols, alphabet)
         return symbols
-
-
-def _width(alphabet: Alphabet) -> int:
-    return (alphabet.size - 1).bit_length()

@@ -1,0 +1,84 @@
+"""TernGrad: -1, 0 or 1 times the largest magnitude of a group, drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syft_fl.codecs.codec import CODECS, Context
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols
+from syft_fl.codecs.groups import Block, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.quantiser import BatchQuantiser
+from syft_fl.codecs.rounding import Dither
+from syft_fl.codecs.scales import largest, multipliers, read_scales
+from syft_fl.schema import schema
+from syft_fl.vectors import Layout
+
+__all__ = ["TernGrad"]
+
+
+@CODECS
+@schema
+class TernGrad(BatchQuantiser):
+    r"""Three values an entry; unbiased.
+
+    .. math:: Q(v_i) = s \operatorname{sgn}(v_i)\, b_i, \quad s = \|v\|_\infty, \quad P(b_i = 1) = |v_i|/s
+
+    so that the variance of a group is exactly :math:`\|v\|_\infty\|v\|_1 - \|v\|^2`. Clip large entries before
+    (``kind = "clipped"``, the paper's 2.5 standard deviations): one of them alone decides the noise of all.
+
+    Attributes:
+        block: which entries share a scale of 32 bits.
+        coder: how symbols become bits; with ``Fixed`` words 2 bits an entry, where :math:`\log_2 3 = 1.585` would do.
+
+    Payload: float32 scales, then symbols (0: minus, 1: zero, 2: plus).
+
+    Source: Wen, Xu, Yan, Wu, Wang, Chen, Li 2017, "TernGrad: Ternary Gradients to Reduce Communication in Distributed
+    Deep Learning", equations 2 to 4. Differs from it in: clipping is a codec of its own.
+    """
+
+    kind: ClassVar[str] = "terngrad"
+    lossless: ClassVar[bool] = False
+    paper: ClassVar[str] = "Wen et al. 2017, TernGrad, equations 2 to 4"
+    bound: ClassVar[str] = "unbiased; variance |v|_max |v|_1 - |v|**2 per group"
+
+    block: Block = "tensor"
+    coder: Annotated[Coder, CODERS] = Fixed()
+
+    def __post_init__(self) -> None:
+        require_block(self.block)
+
+    def alphabet(self) -> Alphabet:
+        return Alphabet(3, centre=1)
+
+    def side_bytes(self, layout: Layout) -> int:
+        return 4 * count_groups(spans_of(layout, self.block))
+
+    def quantise_rows(
+        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
+    ) -> tuple[NDArray[np.uint8], Symbols]:
+        spans = spans_of(ctxs[0].layout, self.block)
+        scales = np.stack([largest(row, spans) for row in entries])
+        factors = multipliers(scales, Dither.ONE)
+        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1])
+        symbols = np.empty(entries.shape, np.uint8)
+        for piece in pieces(spans, vectors=len(entries)):
+            values = dither.round(piece.rows(entries) * piece.column(factors), piece, top=1)
+            values += 1
+            piece.rows(symbols)[...] = values
+        return scales.astype("<f4", copy=False).view(np.uint8), symbols
+
+    def restore_rows(
+        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
+    ) -> NDArray[np.float32]:
+        scales = read_scales(sides, "scale of a group")
+        entries = np.empty(symbols.shape, np.float32)
+        for piece in pieces(spans_of(ctxs[0].layout, self.block), vectors=len(entries)):
+            values = piece.rows(entries)
+            values[...] = piece.rows(symbols)
+            values -= 1
+            values *= piece.column(scales)
+        return entries
