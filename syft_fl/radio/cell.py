@@ -1,30 +1,30 @@
 """Where the UEs of a cell are.
 
-Left out: mobility, several cells, antenna patterns.
+Left out: several cells, antenna patterns.
 """
 
 from __future__ import annotations
 
 import math
-import re
+from typing import Annotated
 
-from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
+from syft_fl.radio.placement import PLACEMENTS, Disc, Place, Placement
+from syft_fl.radio.steps import next_step_s, step_number
 from syft_fl.schema import require, schema
 
 __all__ = ["Cell"]
 
-_TRAILING_NUMBER = re.compile(r"[0-9]+$")
-
 
 @schema
 class Cell:
-    """A disc around the base station in which UEs are placed uniformly.
+    """A disc around the base station, and where in it UEs are.
 
     Attributes:
         radius_m: largest distance [m].
-        min_distance_m: smallest distance [m]; path loss laws don't hold nearer.
+        min_distance_m: smallest distance [m]; path loss laws don't hold nearer. A UE that moves nearer counts as here.
         distances_m: distances [m] of ue0, ue1, … where they are given; empty: drawn.
+        placement: how UEs are placed or move (:mod:`~syft_fl.radio.placement`); uniformly over the disc by default.
 
     Example:
         >>> Cell(distances_m=(250.0, 100.0)).distance_m("ue1", Key(0))
@@ -34,6 +34,7 @@ class Cell:
     radius_m: float = 500.0
     min_distance_m: float = 10.0
     distances_m: tuple[float, ...] = ()
+    placement: Annotated[Placement, PLACEMENTS] = Disc()
 
     def __post_init__(self) -> None:
         require(self.min_distance_m > 0, "min_distance_m", self.min_distance_m, "above 0")
@@ -51,35 +52,46 @@ class Cell:
                 f"in {self.min_distance_m} … {self.radius_m} m",
                 "or change min_distance_m and radius_m",
             )
+        require(
+            not self.distances_m or isinstance(self.placement, Disc),
+            "distances_m",
+            self.distances_m,
+            f"empty where placement is {getattr(self.placement, 'kind', self.placement)!r}",
+            "leave either out",
+        )
+        self.placement.check(self)
 
-    def distance_m(self, ue: str, key: Key) -> float:
-        r"""Distance [m] between the base station and a UE.
+    @property
+    def moves(self) -> bool:
+        """Whether a UE's place depends on time."""
+        return self.placement.step_s < math.inf
 
-        .. math:: d = \sqrt{d_0^2 + U\,(R^2 - d_0^2)}
+    def distance_m(self, ue: str, key: Key, time_s: float = 0.0) -> float:
+        """Distance [m] on the ground between the base station and a UE; at least ``min_distance_m``.
 
-        with :math:`U` uniform in (0, 1), :math:`R` the radius and :math:`d_0` the smallest distance: equal areas
-        are equally likely. Drawn from ``key / "distance" / ue``, so a UE stays where it is whoever else is there.
+        Drawn from the key by the UE's name, so a UE stays where it is whoever else is there.
 
         Raises:
-            ConfigError: distances are given, but none for this UE.
+            ConfigError: places or distances are given, but none for this UE.
         """
-        if self.distances_m:
-            return self._given_m(ue)
-        nearest_m2 = self.min_distance_m**2
-        drawn = (key / "distance" / ue).uniform()
-        return math.sqrt(nearest_m2 + drawn * (self.radius_m**2 - nearest_m2))
+        return max(self._place(ue, key, time_s).distance_m, self.min_distance_m)
 
-    def _given_m(self, ue: str) -> float:
-        found = _TRAILING_NUMBER.search(ue)
-        if found is None:
-            raise ConfigError(
-                f"cell.distances_m has no entry for {ue!r}: a UE's entry is the number its name ends in; "
-                "name the UEs ue0, ue1, … or leave distances_m empty to draw them"
-            )
-        number = int(found.group())
-        if number >= len(self.distances_m):
-            raise ConfigError(
-                f"cell.distances_m has {len(self.distances_m)} entries, none for {ue!r} (entry {number}); "
-                "give one for each UE, or leave distances_m empty to draw them"
-            )
-        return self.distances_m[number]
+    def position_m(self, ue: str, key: Key, time_s: float = 0.0) -> tuple[float, float]:
+        """Coordinates [m] of a UE; the base station is at (0, 0).
+
+        A UE that moves is where it was at the beginning of the step (``placement.step_s``) that ``time_s`` lies in.
+
+        Raises:
+            ConfigError: places or distances are given, but none for this UE.
+        """
+        place = self._place(ue, key, time_s)
+        return place.x_m, place.y_m
+
+    def steady_until_s(self, *, time_s: float) -> float:
+        """First time [s] after ``time_s`` at which UEs may be elsewhere; infinity where they don't move."""
+        return next_step_s(time_s, self.placement.step_s) if self.moves else math.inf
+
+    def _place(self, ue: str, key: Key, time_s: float) -> Place:
+        if self.moves:
+            time_s = step_number(time_s, self.placement.step_s) * self.placement.step_s
+        return self.placement.place(ue, key, cell=self, time_s=time_s)

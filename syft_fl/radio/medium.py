@@ -13,11 +13,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syft_fl.keys import Key
 from syft_fl.radio.cell import Cell
+from syft_fl.radio.retransmission import Retransmission
 from syft_fl.schema import Registry
 
-__all__ = ["ACCESS", "LINKS", "Access", "Link", "LinkModel", "Medium", "Ticket", "Transfer"]
+__all__ = [
+    "ACCESS",
+    "LINKS",
+    "Access",
+    "Link",
+    "LinkModel",
+    "LossyLink",
+    "Medium",
+    "Ticket",
+    "Transfer",
+    "Try",
+]
 
 LINKS = Registry("link", "link")
 """Link models by kind; ``LINKS(MyLink)`` adds one."""
@@ -44,6 +59,8 @@ class Transfer:
         attempts: tries, 1 where nothing was sent again.
         energy_j: transmit power times airtime [J].
         lost: those of ``ues`` that did not get it. A value, not an error.
+        gaps: what of it those did not get: UE, first bit and the bit after the last one, in order. What a medium that
+            says nothing of parts has lost is lost whole.
     """
 
     ticket: Ticket
@@ -56,10 +73,39 @@ class Transfer:
     attempts: int
     energy_j: float
     lost: tuple[str, ...] = ()
+    gaps: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Packets of one message that were on the air, each once: what a link is asked about.
+
+    Attributes:
+        block: the message's fading block.
+        serial: how many messages for this UE were offered before in its block.
+        number: of the try: 1, 2, …
+        packets: [packets] their numbers in the message, ascending.
+        times_s: [packets] when each began [s].
+        rates_bps: [packets] rate [bit/s] at which each was sent: of several UEs, the slowest one's.
+        shares: [packets] share of the band (0 … 1] that each had.
+        combined_snr: [packets] what :meth:`LossyLink.lost` gave for each one's try before; 0 for a first try.
+    """
+
+    block: int
+    serial: int
+    number: int
+    packets: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+    rates_bps: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    combined_snr: NDArray[np.float64]
 
 
 class Link(Protocol):
-    """One direction of the radio between base station and UEs; a function of key, UE and time only."""
+    """One direction of the radio between base station and UEs; a function of key, UE and time only.
+
+    One that may lose packets is a :class:`LossyLink` as well; the others lose nothing, and are asked nothing.
+    """
 
     @property
     def latency_s(self) -> float:
@@ -87,6 +133,25 @@ class Link(Protocol):
 
     def steady_until_s(self, *, time_s: float) -> float:
         """First time [s] after ``time_s`` at which rates may change; infinity where never within a block."""
+        ...
+
+
+@runtime_checkable
+class LossyLink(Protocol):
+    """What a :class:`Link` answers besides, where it may lose packets."""
+
+    @property
+    def retransmission(self) -> Retransmission | None:
+        """How messages are cut into packets, and how often each is tried; None: nothing is ever lost."""
+        ...
+
+    def lost(self, ue: str, tried: Try) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """What a UE did not get, drawn by UE, block, serial, packet and try, whatever else is asked.
+
+        Returns:
+            [packets] whether each was lost, and [packets] the signal-to-noise ratio (linear) that the receiver has of
+            each by now, for the next try.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from syft_fl.radio.medium import Access, Link, Medium
+from syft_fl.radio.sending import retransmission_of
 from syft_fl.schema import require
 
 __all__ = ["expected_phase_s"]
@@ -19,7 +20,8 @@ def expected_phase_s(
     The mean is over the given cohorts, one after another, each on a fresh medium. Where fading is drawn per block,
     the first cohort has block 1 (as the first round has) and each starts at time 0. Where it is a function of time, the
     first one starts at time 0 and each further one at the first change of the fading after the end of the one
-    before, so that no stretch of fading counts twice.
+    before, so that no stretch of fading counts twice. Over a link that loses packets the duration includes all
+    repetitions, and the next cohort starts when the one before has ended (losses may come and go with time).
 
     Args:
         access: the access scheme.
@@ -43,7 +45,10 @@ def expected_phase_s(
         end_s = _last_end_s(medium)
         durations_s.append(end_s - start_s)
         change_s = link.steady_until_s(time_s=end_s)
-        start_s = change_s if math.isfinite(change_s) else 0.0
+        if math.isfinite(change_s):
+            start_s = change_s
+        elif retransmission_of(link) is not None:
+            start_s = end_s
     return math.fsum(durations_s) / len(cohorts)
 
 

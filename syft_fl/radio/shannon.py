@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from syft_fl.keys import Key
 from syft_fl.radio.cell import Cell
-from syft_fl.radio.fading import Fading, NoFading, RayleighPerRound, RayleighPerTime
+from syft_fl.radio.fading import Fading, NoFading, Rayleigh
 from syft_fl.radio.medium import LINKS, Link
 from syft_fl.radio.pathloss import path_gain, shadowing_gain
 from syft_fl.radio.power import check_direction, power_in_share_w
@@ -83,10 +83,8 @@ class Shannon:
     def fading_of(self, key: Key) -> Fading:
         """The fading that these settings describe, drawn from a key."""
         if self.fading == "none":
-            return NoFading()
-        return (
-            RayleighPerTime(key, self.coherence_s) if self.fading_block == "time" else RayleighPerRound(key)
-        )
+            return NoFading().open(key)
+        return Rayleigh(block=self.fading_block, coherence_s=self.coherence_s).open(key)
 
 
 class ShannonLink:
@@ -127,16 +125,16 @@ class ShannonLink:
             noise_dbm_per_hz=model.noise_dbm_per_hz,
             noise_figure_db=model.noise_figure_db,
         )
-        gain = self._mean_gain(ue) * self._fading.gain(ue, block=block, time_s=time_s)
+        gain = self._mean_gain(ue, time_s) * self._fading.gain(ue, block=block, time_s=time_s)
         return self.transmit_power_w(share=share) * gain / noise_w
 
     def steady_until_s(self, *, time_s: float) -> float:
-        return self._fading.steady_until_s(time_s=time_s)
+        return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))
 
-    def _mean_gain(self, ue: str) -> float:
-        """Gain of path and shadowing; kept, since a UE stays where it is."""
-        if ue not in self._mean_gains:
-            distance_m = self._cell.distance_m(ue, self._key)
+    def _mean_gain(self, ue: str, time_s: float) -> float:
+        """Gain of path and shadowing; kept where UEs stay where they are."""
+        if ue not in self._mean_gains or self._cell.moves:
+            distance_m = self._cell.distance_m(ue, self._key, time_s)
             path = path_gain(
                 distance_m,
                 intercept_db=self._model.intercept_db,

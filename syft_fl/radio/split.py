@@ -5,7 +5,10 @@ next that becomes free, first come first served. Because the parts are fixed, no
 beside a transmission changes it: its end follows when it starts. (The subchannels are
 alike, so it is enough to know when each becomes free.)
 
-Left out: sharing the parts of UEs that have nothing to send, loss, retransmission.
+What links lose is repeated in the same subchannel (:mod:`~syft_fl.radio.sending`), which nobody else gets before the
+message has arrived or is given up; between two passes the sender is silent.
+
+Left out: sharing the parts of UEs that have nothing to send, or wait for a report.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from syft_fl.errors import ClockError, TransportError
 from syft_fl.radio.links import Links
 from syft_fl.radio.medium import Link, Ticket, Transfer
+from syft_fl.radio.sending import Receiver, Sending, Stretch, retransmission_of
 from syft_fl.schema import require
 
 __all__ = ["SplitMedium"]
@@ -36,6 +40,20 @@ class _Offer:
     bits: int = field(compare=False)
     offered_s: float = field(compare=False)
     block: int = field(compare=False)
+    # Of each UE: how many messages for it were offered before in this block.
+    serials: tuple[int, ...] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """How a message, or one pass of it, goes: when its last bit leaves, how long it is on the air [s], what is lost."""
+
+    off_air_s: float
+    airtime_s: float
+    attempts: int = 1
+    lost: tuple[str, ...] = ()
+    gaps: tuple[tuple[str, int, int], ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
 
 class SplitMedium:
@@ -60,6 +78,8 @@ class SplitMedium:
         self._share = 1.0 / subchannels
         self._now_s = 0.0
         self._tickets = 0
+        # Of each UE: its latest block, and how many messages for it were offered since that began.
+        self._offered: dict[str, tuple[int, int]] = {}
         # Three heaps: when each subchannel is free, who waits, and what ends when.
         self._free_s = [0.0] * subchannels
         self._queue: list[_Offer] = []
@@ -81,8 +101,9 @@ class SplitMedium:
             )
         _check_time(now_s)
         ready_s = max(now_s, self._now_s)
-        offer = _Offer(ready_s, self._tickets, tuple(ues), bits, now_s, block)
+        offer = _Offer(ready_s, self._tickets, tuple(ues), bits, now_s, block, ())
         self._steady(offer, ready_s)
+        offer = replace(offer, serials=tuple(self._count(ue, block) for ue in ues))
         self._tickets += 1
         heapq.heappush(self._queue, offer)
         return offer.ticket
@@ -113,6 +134,7 @@ class SplitMedium:
         return {
             "now_s": self._now_s,
             "tickets": self._tickets,
+            "offered": {ue: list(counted) for ue, counted in self._offered.items()},
             "free_s": sorted(self._free_s),
             "queue": [_plain(offer) for offer in sorted(self._queue)],
             "ends": [_plain(transfer) for _, _, transfer in sorted(self._ends)],
@@ -134,6 +156,7 @@ class SplitMedium:
         )
         self._now_s = state["now_s"]
         self._tickets = state["tickets"]
+        self._offered = {ue: (block, count) for ue, (block, count) in state["offered"].items()}
         # Sorted lists are heaps.
         self._free_s = list(state["free_s"])
         self._queue = [_Offer(**_tupled(offer)) for offer in state["queue"]]
@@ -147,35 +170,65 @@ class SplitMedium:
         """Put the first of the queue on the air."""
         start_s = self._next_start_s()
         offer = self._queue[0]
-        off_air_s, airtime_s = self._transmit(offer, start_s)
+        flight = self._carry(offer, start_s)
         links = self._links.among(offer.ues)
         heapq.heappop(self._queue)
-        heapq.heapreplace(self._free_s, off_air_s)
+        heapq.heapreplace(self._free_s, flight.off_air_s)
         transfer = Transfer(
             ticket=offer.ticket,
             ues=offer.ues,
             bits=offer.bits,
             offered_s=offer.offered_s,
             start_s=start_s,
-            end_s=off_air_s + max(link.latency_s for link in links),
-            airtime_s=airtime_s,
-            attempts=1,
-            energy_j=max(link.transmit_power_w(share=self._share) for link in links) * airtime_s,
+            end_s=flight.off_air_s + max(link.latency_s for link in links),
+            airtime_s=flight.airtime_s,
+            attempts=flight.attempts,
+            energy_j=max(link.transmit_power_w(share=self._share) for link in links) * flight.airtime_s,
+            lost=flight.lost,
+            gaps=flight.gaps,
         )
         heapq.heappush(self._ends, (transfer.end_s, transfer.ticket, transfer))
 
-    def _transmit(self, offer: _Offer, start_s: float) -> tuple[float, float]:
-        """When the last bit leaves, and for how much of the time until then bits were sent [s].
+    def _count(self, ue: str, block: int) -> int:
+        """How many messages for a UE were offered before in a block; one more from now on."""
+        latest, count = self._offered.get(ue, (block, 0))
+        # A block that comes after later ones goes on counting: no luck is met twice.
+        if block > latest:
+            latest, count = block, 0
+        self._offered[ue] = (latest, count + 1)
+        return count
+
+    def _carry(self, offer: _Offer, start_s: float) -> _Flight:
+        """How a message goes from the first bit to the last, every pass included."""
+        if not any(map(retransmission_of, self._links.among(offer.ues))):
+            return self._transmit(offer, offer.bits, start_s)
+        receivers = [
+            Receiver(ue, self._links.of(ue), serial)
+            for ue, serial in zip(offer.ues, offer.serials, strict=True)
+        ]
+        sending = Sending(receivers, offer.bits, block=offer.block)
+        off_air_s, airtime_s = start_s, 0.0
+        while bits := sending.bits:
+            begin_s = off_air_s + sending.feedback_s if sending.attempts else start_s
+            tried = self._transmit(offer, bits, begin_s)
+            sending.sent(tried.stretches)
+            off_air_s, airtime_s = tried.off_air_s, airtime_s + tried.airtime_s
+        return _Flight(off_air_s, airtime_s, sending.attempts, sending.lost, sending.gaps)
+
+    def _transmit(self, offer: _Offer, bits: int, start_s: float) -> _Flight:
+        """One pass: when its last bit leaves, and for how much of the time until then bits were sent.
 
         While the rate is 0 the sender keeps its subchannel and is silent: no airtime, no energy.
         """
-        time_s, airtime_s, left_bits, silent = start_s, 0.0, float(offer.bits), 0
+        time_s, airtime_s, left_bits, silent = start_s, 0.0, float(bits), 0
+        stretches = []
         while silent < _MAX_SILENT_INTERVALS:
             rate_bps, until_s = self._steady(offer, time_s)
             if rate_bps > 0:
                 needed_s = left_bits / rate_bps
+                stretches.append(Stretch(time_s, bits - left_bits, rate_bps, self._share))
                 if needed_s <= until_s - time_s:
-                    return time_s + needed_s, airtime_s + needed_s
+                    return _Flight(time_s + needed_s, airtime_s + needed_s, stretches=tuple(stretches))
                 left_bits = max(left_bits - rate_bps * (until_s - time_s), 0.0)
                 airtime_s += until_s - time_s
             silent = 0 if rate_bps > 0 else silent + 1
@@ -207,8 +260,16 @@ def _check_time(time_s: float) -> None:
 
 
 def _plain(value: _Offer | Transfer) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(value).items()}
+    return {name: _lists(v) for name, v in asdict(value).items()}
+
+
+def _lists(value: Any) -> Any:
+    return list(map(_lists, value)) if isinstance(value, tuple) else value
 
 
 def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return {name: _tuples(v) for name, v in fields.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

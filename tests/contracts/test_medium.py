@@ -13,14 +13,48 @@ from hypothesis import strategies as st
 
 from syft_fl.errors import ClockError, ConfigError, TransportError
 from syft_fl.keys import Key
-from syft_fl.radio import ACCESS, LINKS, Access, Cell, Constant, Link, Medium, Ofdma, Shannon, Tdma, Transfer
+from syft_fl.radio import (
+    ACCESS,
+    LINKS,
+    Access,
+    Arq,
+    Bler,
+    Cell,
+    Constant,
+    CqiRate,
+    Harq,
+    Link,
+    Medium,
+    NoRetransmission,
+    Ofdma,
+    Packet,
+    RateTrace,
+    Rayleigh,
+    Shannon,
+    Tdma,
+    Transfer,
+    Wireless,
+)
 from syft_fl.schema import plain
 
 USERS = 4
 KEY = Key(5)
 SCHEMES = [ACCESS.build(kind) for kind in ACCESS.kinds()] + [Ofdma(subchannels=1), Ofdma(subchannels=3)]
 SUBCHANNELS = [(Tdma(), 1), (Ofdma(), USERS), (Ofdma(subchannels=1), 1), (Ofdma(subchannels=3), 3)]
-RADIOS = [LINKS.build(kind) for kind in LINKS.kinds()] + [
+LOSSY = [
+    Wireless(loss=Packet(probability=0.3), retransmission=Arq(mtu_bytes=100, tries=3, feedback_s=0.01)),
+    Wireless(loss=Packet(probability=0.01), retransmission=NoRetransmission(mtu_bytes=100)),
+    Wireless(
+        fading=Rayleigh(block="time"),
+        rate=CqiRate(report_delay_s=0.06),
+        loss=Bler(),
+        retransmission=Harq(mtu_bytes=500, feedback_s=0.0),
+        latency_s=0.02,
+    ),
+]
+RADIOS = [LINKS.build(kind) for kind in LINKS.kinds() if kind != "trace"] + [
+    *LOSSY,
+    RateTrace(times_s=(0.0, 0.2), rates_bps=(1e5, 5e5)),
     Shannon(fading_block="time", coherence_s=0.05),
     Constant(rate_bps=1e5, latency_s=0.3),
 ]
@@ -157,7 +191,8 @@ def test_subchannels_carry_one_transmission_each(
     transfers = run(access.open(link, users=USERS), wanted, one_step)
     power_w = link.transmit_power_w(share=1 / subchannels)
     for t in transfers:
-        assert t.end_s == pytest.approx(t.start_s + t.airtime_s + link.latency_s)
+        waited_s = (t.attempts - 1) * feedback_s(radio)
+        assert t.end_s == pytest.approx(t.start_s + t.airtime_s + waited_s + link.latency_s)
         assert t.energy_j == pytest.approx(power_w * t.airtime_s)
         # A hair after a start, so that one who takes over at the very instant isn't counted twice.
         probe_s = t.start_s + 1e-9
@@ -187,6 +222,34 @@ def test_queue_is_first_come_first_served_and_never_idle(
 def medium_of(*, subchannels: int = 1, latency_s: float = 0.0) -> Medium:
     link = Constant(rate_bps=1000.0 * subchannels, latency_s=latency_s).link(Cell(), KEY, "uplink")
     return Ofdma(subchannels=subchannels).open(link, users=9)
+
+
+@pytest.mark.parametrize("radio", LOSSY[:2], ids=repr)
+@every_scheme
+@settings(max_examples=12)
+@given(wanted=workloads)
+def test_every_try_of_every_packet_is_on_the_air(
+    access: Access, radio: Wireless, wanted: list[Wanted]
+) -> None:
+    share = 1 / dict(SUBCHANNELS)[access]
+    link = radio.link(Cell(radius_m=100.0), KEY, "uplink")
+    scheme = radio.retransmission
+    for t in run(access.open(link, users=USERS), wanted, one_step):
+        # Fading holds for a block: what was sent is the slowest one's rate times the airtime.
+        asked = {"share": share, "block": wanted[t.ticket].block, "time_s": t.start_s}
+        on_air = t.airtime_s * min(link.rate_bps(ue, **asked) for ue in t.ues)
+        once = t.bits + 8 * scheme.header_bytes * math.ceil(t.bits / (8 * scheme.mtu_bytes))
+        assert once <= on_air * (1 + 1e-9)
+        assert on_air <= t.attempts * once * (1 + 1e-9)
+        assert 1 <= t.attempts <= scheme.tries
+        assert t.attempts == scheme.tries or not t.lost
+        assert set(t.lost) == {ue for ue, _, _ in t.gaps}
+        assert all(0 <= first < end <= t.bits for _, first, end in t.gaps)
+
+
+def feedback_s(radio: object) -> float:
+    """What a sender waits between two passes [s]."""
+    return radio.retransmission.feedback_s if isinstance(radio, Wireless) else 0.0
 
 
 def test_latency_delays_arrival_and_does_not_occupy_the_medium() -> None:
