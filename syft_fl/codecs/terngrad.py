@@ -27,8 +27,8 @@ class TernGrad(BatchQuantiser):
 
     .. math:: Q(v_i) = s \operatorname{sgn}(v_i)\, b_i, \quad s = \|v\|_\infty, \quad P(b_i = 1) = |v_i|/s
 
-    so that the variance of a group is exactly :math:`\|v\|_\infty\|v\|_1 - \|v\|^2`. Clip large entries before
-    (``kind = "clipped"``, the paper's 2.5 standard deviations): one of them alone decides the noise of all.
+    so that the variance of a group is exactly :math:`\|v\|_\infty\|v\|_1 - \|v\|^2`: one large entry alone decides the
+    noise of all. (The paper clips entries at 2.5 standard deviations before.)
 
     Attributes:
         block: which entries share a scale of 32 bits.
@@ -37,7 +37,7 @@ class TernGrad(BatchQuantiser):
     Payload: float32 scales, then symbols (0: minus, 1: zero, 2: plus).
 
     Source: Wen, Xu, Yan, Wu, Wang, Chen, Li 2017, "TernGrad: Ternary Gradients to Reduce Communication in Distributed
-    Deep Learning", equations 2 to 4. Differs from it in: clipping is a codec of its own.
+    Deep Learning", equations 2 to 4. Differs from it in: no clipping.
     """
 
     kind: ClassVar[str] = "terngrad"
