@@ -102,7 +102,7 @@ def test_ten_thousand_sends_and_gets_leave_the_ledger_alone_behind() -> None:
     assert len(hook.transport.ledger.entries) == 30
 
 
-@pytest.mark.parametrize("steps", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("steps", [500, pytest.param(10_000, marks=pytest.mark.long)])
 def test_training_on_pointers_leaves_nothing_behind(steps: int) -> None:
     _hook, ue = station()
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.2), nn.Linear(5, 3)).send(ue)
@@ -114,10 +114,10 @@ def test_training_on_pointers_leaves_nothing_behind(steps: int) -> None:
         nn.functional.cross_entropy(model(x), y).backward()
         optimiser.step()
 
-    for _ in range(300):  # torch and pytest fill caches of their own
-        step()
+    step()
     held = len(ue.objects)
-    assert grown_blocks(step, times=steps) < 500, "less than one for two steps"
+    # Caches of torch and Python grow now and then; a leak grows every time.
+    assert min(grown_blocks(step, times=steps) for _ in range(3)) < steps / 2, "less than one for two steps"
     assert len(ue.objects) == held
 
 
