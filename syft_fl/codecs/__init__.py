@@ -22,14 +22,22 @@ kind                    bits                               error
 ``drive``               1 an entry, 32 a block             unbiased; 0.571 of the energy
 ``eden``                up to 8 an entry, 32 a block       unbiased; D_b / (1 - D_b) of the energy
 ``uveqfed``             entropy, 2.1 an entry at step 1    unbiased; uniform on a lattice's cell
+``top-k``               32 and an index of each sent       (1 - k/d) of the energy at the most
+``rand-k``              32 of each sent                    unbiased; variance (d/k - 1) x**2
+``threshold``           32 and an index of each sent       below the threshold
+``powersgd``            32 r (m + n) a matrix of m by n    that of a matrix of rank r; in time the least
+``count-sketch``        8 an entry at share 1/4            what is not among the largest; sketches add up
+``layered``             those of the codecs behind it      theirs, each on its tensors
+``clipped``             those of the codec behind it       its error, and what is clipped
 ======================  =================================  ============================================
 
 Bits an entry are those of ``Fixed`` words; another coder (:mod:`syft_fl.codecs.coders`) may take fewer.
 
 A codec is a frozen dataclass with a ``kind``; it holds no state and knows no seconds
-(:mod:`syft_fl.codecs.codec`). Payloads have no header: all sizes follow from the settings and the layout, which both
-ends know. Vectors of many UEs go together through :func:`encode_batch` and :func:`decode_batch`. To add one, write a
-module with a class decorated by :data:`CODECS` and import it here; the contract suite then tests it.
+(:mod:`syft_fl.codecs.codec`). Payloads have no header: what does not follow from the settings and the layout, which
+both ends know, is among the bytes that are charged. Vectors of many UEs go together through :func:`encode_batch` and
+:func:`decode_batch`. To add one, write a module with a class decorated by :data:`CODECS` and import it here; the
+contract suite then tests it.
 
 Example:
     >>> import torch
@@ -47,17 +55,22 @@ Example:
 from __future__ import annotations
 
 from syft_fl.codecs.batch import decode_batch, encode_batch
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.clipped import Clipped
+from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload, Summing
 from syft_fl.codecs.dithered import Dithered
 from syft_fl.codecs.eden import Drive, Eden
 from syft_fl.codecs.floats import Float16, Float32
+from syft_fl.codecs.layered import Layered, Rule
 from syft_fl.codecs.lloyd_max import LloydMax
 from syft_fl.codecs.logarithmic import Logarithmic
 from syft_fl.codecs.minifloats import FP8, BFloat16, BlockFloat
 from syft_fl.codecs.natural import NaturalCompression, NaturalDithering
+from syft_fl.codecs.powersgd import PowerSGD
 from syft_fl.codecs.qsgd import QSGD
 from syft_fl.codecs.rotated import Rotated
 from syft_fl.codecs.signs import OneBit, ScaledSign
+from syft_fl.codecs.sketch import CountSketch
+from syft_fl.codecs.sparse import RandK, Threshold, TopK
 from syft_fl.codecs.terngrad import TernGrad
 from syft_fl.codecs.uniform import Uniform
 from syft_fl.codecs.uveqfed import UVeQFed
@@ -68,13 +81,16 @@ __all__ = [
     "QSGD",
     "BFloat16",
     "BlockFloat",
+    "Clipped",
     "Codec",
     "Context",
+    "CountSketch",
     "Dithered",
     "Drive",
     "Eden",
     "Float16",
     "Float32",
+    "Layered",
     "LloydMax",
     "Logarithmic",
     "Memory",
@@ -82,9 +98,15 @@ __all__ = [
     "NaturalDithering",
     "OneBit",
     "Payload",
+    "PowerSGD",
+    "RandK",
     "Rotated",
+    "Rule",
     "ScaledSign",
+    "Summing",
     "TernGrad",
+    "Threshold",
+    "TopK",
     "UVeQFed",
     "Uniform",
     "decode_batch",

@@ -6,7 +6,7 @@ settings and the :class:`Context` (which both ends know) must be in the bytes, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from syft_fl.keys import Key
 from syft_fl.schema import Registry
 from syft_fl.vectors import Layout, Vector
 
-__all__ = ["CODECS", "Codec", "Context", "Memory", "Payload"]
+__all__ = ["CODECS", "Codec", "Context", "Memory", "Payload", "Summing"]
 
 Memory = Mapping[str, Any]
 """What a codec remembers about one link, as a value; owned by the transport, part of every checkpoint."""
@@ -97,5 +97,39 @@ class Codec(Protocol):
 
         Raises:
             CodecError: the bytes are not what ``encode`` writes for this layout.
+        """
+        ...
+
+
+@runtime_checkable
+class Summing(Protocol):
+    """A codec whose payloads can be added up before they are decoded, where that finds more than decoding each does.
+
+    A base station may then take its mean in code space. What it remembers from one sum to the next is one memory for
+    all its links, which the transport owns beside theirs.
+    """
+
+    def aggregate(
+        self,
+        payloads: Sequence[Payload],
+        weights: Sequence[float],
+        *,
+        ctxs: Sequence[Context],
+        memory: Memory,
+    ) -> tuple[Vector, Memory]:
+        """Decode a weighted sum.
+
+        Args:
+            payloads: [senders] of vectors of one layout, at least one, in a fixed order of senders.
+            weights: [senders] of each in the sum.
+            ctxs: [senders] what both ends knew of each message, as ``decode`` gets it.
+            memory: what the last sum left behind; empty at first.
+
+        Returns:
+            [entries] float32, finite: the weighted sum of what was encoded, as far as it is recovered; and what this
+            sum leaves behind.
+
+        Raises:
+            CodecError: a payload is not what ``encode`` writes for this layout.
         """
         ...

@@ -11,7 +11,7 @@ Aggregation and testing at the base station take no simulated time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from syft_fl.federation.cohort import choose_cohort, ue_name
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
-from syft_fl.learn import Job, LoopEngine, build_seeded, evaluate
+from syft_fl.learn import Averaging, Job, LoopEngine, build_seeded, evaluate
 from syft_fl.transport import Arrival, Entry, Message, ModelContent, Transport
 from syft_fl.vectors import Layout, ModelState
 from syft_fl.workers import Station, VirtualWorker
@@ -51,12 +51,16 @@ class RoundRecord:
 
 @dataclass
 class _Round:
-    """The round in progress: whom the base station waits for, and what came so far."""
+    """The round in progress: whom the base station waits for, and what came so far.
+
+    ``adding_up`` are those of the updates whose payloads may be added up before they are decoded.
+    """
 
     number: int
     cohort: tuple[str, ...]
     waiting: set[str]
     updates: dict[str, tuple[ModelState, int]]
+    adding_up: dict[str, Arrival]
     losses: dict[str, tuple[float, int]]
 
 
@@ -110,7 +114,7 @@ class Simulation:
             return self._record(cohort=0, arrived=0, train_loss=None, tested=True)
         self.round += 1
         cohort = choose_cohort(self.scenario.population, key=self.key, round=self.round)
-        now = _Round(self.round, cohort, set(cohort), {}, {})
+        now = _Round(self.round, cohort, set(cohort), {}, {}, {})
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
@@ -137,6 +141,8 @@ class Simulation:
             (name,) = outgoing.ues
             if isinstance(arrival.content, ModelContent):
                 now.updates[name] = (arrival.content.state, arrival.samples)
+            if arrival.written is not None:
+                now.adding_up[name] = arrival
             now.waiting.discard(name)
             return
         now.waiting -= set(arrival.transfer.lost)
@@ -171,9 +177,7 @@ class Simulation:
 
     def _close(self, now: _Round) -> RoundRecord:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
-        self.model = self.scenario.population.aggregator.aggregate(
-            self.model, [(state, float(samples)) for state, samples in updates]
-        )
+        self.model = self._aggregate(now, updates)
         losses = [now.losses[name] for name in now.cohort if name in now.losses]
         total = sum(samples for _, samples in losses)
         train_loss = sum(loss * samples for loss, samples in losses) / total if total else None
@@ -192,6 +196,17 @@ class Simulation:
         reached = goal is not None and accuracy is not None and accuracy >= goal
         self.stopped_by = stopped_by or ("accuracy" if reached else None)
         return record
+
+    def _aggregate(self, now: _Round, updates: list[tuple[ModelState, int]]) -> ModelState:
+        rule = self.scenario.population.aggregator
+        model = rule.aggregate(self.model, [(state, float(samples)) for state, samples in updates])
+        if not now.adding_up or len(now.adding_up) < len(updates) or not isinstance(rule, Averaging):
+            return model
+        arrivals = [now.adding_up[name] for name in now.cohort if name in now.adding_up]
+        shares = rule.shares([float(arrival.samples) for arrival in arrivals])
+        vector = self.transport.aggregate(arrivals, shares)
+        # Buffers travel beside the codec, and are averaged as they are.
+        return model if vector is None else replace(model, vector=vector)
 
     def _limit_reached(self) -> str | None:
         stop = self.scenario.stop

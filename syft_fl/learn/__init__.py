@@ -1,6 +1,6 @@
 """Local training, how its results are combined, and how samples are spread over UEs."""
 
-from syft_fl.learn.aggregation import AGGREGATORS, Aggregator, FedAvg, Pairwise
+from syft_fl.learn.aggregation import AGGREGATORS, Aggregator, Averaging, FedAvg, Pairwise
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
 from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
 from syft_fl.learn.evaluation import Evaluation, evaluate
@@ -30,6 +30,7 @@ __all__ = [
     "PARTITIONS",
     "SCHEDULES",
     "Aggregator",
+    "Averaging",
     "Balance",
     "CifarCNN",
     "Compute",

@@ -19,7 +19,7 @@ from syft_fl.errors import ConfigError
 from syft_fl.schema import Registry, schema
 from syft_fl.vectors import ModelState
 
-__all__ = ["AGGREGATORS", "Aggregator", "FedAvg", "Pairwise"]
+__all__ = ["AGGREGATORS", "Aggregator", "Averaging", "FedAvg", "Pairwise"]
 
 AGGREGATORS = Registry("aggregator", "aggregate")
 """Aggregators by kind; ``AGGREGATORS(MyAggregator)`` adds one."""
@@ -47,6 +47,19 @@ class Aggregator(Protocol):
         ...
 
 
+@runtime_checkable
+class Averaging(Protocol):
+    """A rule that is a mean of the updates alone, whatever they are: it may be taken before they are decoded."""
+
+    def shares(self, weights: Sequence[float]) -> list[float]:
+        """The share of each update in the mean; their sum is 1.
+
+        Raises:
+            ConfigError: a weight is negative or not finite, or all are 0.
+        """
+        ...
+
+
 @AGGREGATORS
 @schema
 class FedAvg:
@@ -63,21 +76,24 @@ class FedAvg:
 
     kind: ClassVar[str] = "fedavg"
 
-    def aggregate(self, current: ModelState, updates: Sequence[tuple[ModelState, float]]) -> ModelState:
-        if not updates:
-            return current
-        weights = [weight for _, weight in updates]
+    def shares(self, weights: Sequence[float]) -> list[float]:
         whole = sum(weights)
         if not (all(0 <= weight < math.inf for weight in weights) and 0 < whole < math.inf):
             raise ConfigError(
                 f"weights = {weights} must be finite, none negative and not all 0; "
                 "a weight is a UE's number of samples"
             )
+        return [weight / whole for weight in weights]
+
+    def aggregate(self, current: ModelState, updates: Sequence[tuple[ModelState, float]]) -> ModelState:
+        if not updates:
+            return current
+        shares = self.shares([weight for _, weight in updates])
 
         def mean(tensors: Sequence[Tensor]) -> Tensor:
             total = torch.zeros_like(tensors[0])
-            for tensor, weight in zip(tensors, weights, strict=True):
-                total += (weight / whole) * tensor
+            for tensor, share in zip(tensors, shares, strict=True):
+                total += share * tensor
             return total
 
         return _combine([state for state, _ in updates], mean)

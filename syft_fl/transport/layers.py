@@ -11,10 +11,11 @@ feedback an update that does not arrive returns whole to the residual, so under 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from syft_fl.codecs import Codec, Context, Float32, Memory, Payload
+from syft_fl.codecs import Codec, Context, Float32, Memory, Payload, Summing
 from syft_fl.vectors import Vector
 
 __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
@@ -151,6 +152,44 @@ class Pipeline:
         for layer in reversed(self.layers):
             y = layer.incoming(y, reference)
         return Decoded(y, from_codec, codec_memory)
+
+    @property
+    def sums(self) -> bool:
+        """Whether differences to what both ends hold add up in code space.
+
+        With error feedback they do not: what each UE still owes follows from what its own payload decodes to.
+        """
+        return isinstance(self.codec, Summing) and self.layers == (Delta(),)
+
+    def aggregate(
+        self,
+        payloads: Sequence[Payload],
+        shares: Sequence[float],
+        *,
+        references: Sequence[Vector],
+        ctxs: Sequence[Context],
+        memory: Memory,
+    ) -> tuple[Vector, Memory]:
+        """The mean of vectors from the sum of their payloads, where the pipeline :attr:`sums`.
+
+        Differences add up whatever they refer to: the mean of vectors is that of the references and that of the
+        differences.
+
+        Args:
+            payloads, references, ctxs: [senders] what came, what it refers to, and what both ends knew of it.
+            shares: [senders] of each in the mean, with a sum of 1.
+            memory: what the last sum left behind.
+
+        Returns:
+            The mean, and what this sum leaves behind.
+        """
+        assert isinstance(self.codec, Summing)
+        difference, memory = self.codec.aggregate(payloads, shares, ctxs=ctxs, memory=memory)
+        base = references[0]
+        for share, reference in zip(shares, references, strict=True):
+            if reference is not references[0]:
+                base = base + share * (reference - references[0])
+        return base + difference, memory
 
     def committed(self, encoded: Encoded, decoded: Decoded, memory: LinkMemory) -> LinkMemory:
         """What the sender remembers once the message has arrived."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syft_fl.codecs import Context, Payload
 from syft_fl.radio import Transfer
 from syft_fl.transport.layers import Encoded, Pipeline
 from syft_fl.transport.message import Content
+from syft_fl.vectors import Vector
 
-__all__ = ["Arrival", "Outgoing"]
+__all__ = ["Arrival", "Outgoing", "Written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,29 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A model as it came: its payload, and all that it was decoded with."""
+
+    payload: Payload
+    ctx: Context
+    reference: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """The end of a transmission: what was sent, how it went, and what it decoded to.
 
     Attributes:
         content: decoded from the bytes; None where nobody got it.
         samples: the sender's weight, from the header.
+        written: what a model of the uplink was decoded from, where its codec's payloads add up; else None.
     """
 
     outgoing: Outgoing
     transfer: Transfer
     content: Content | None
     samples: int
+    written: Written | None = None
 
     @property
     def received(self) -> tuple[str, ...]:

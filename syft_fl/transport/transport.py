@@ -9,7 +9,8 @@ arrives is decoded from its bytes, and only then both ends' memories change. Wha
 them share the air (:mod:`~syft_fl.transport.parallel`). Codecs and links can be set for one UE, and in mid-session
 (:meth:`Transport.configure`).
 
-Acknowledgements are taken to be free and never lost; a codec's memory is kept on the uplink only.
+Acknowledgements are taken to be free and never lost; a codec's memory is kept on the uplink only. Where the payloads of
+UEs add up, :meth:`Transport.aggregate` takes the mean of a round in code space.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from syft_fl.clock import Clock
-from syft_fl.codecs import Codec, Context, Payload
+from syft_fl.codecs import Codec, Context, Memory, Payload
 from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
@@ -37,7 +38,7 @@ from syft_fl.transport.frame import (
 from syft_fl.transport.layers import LinkMemory
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing
+from syft_fl.transport.outgoing import Arrival, Outgoing, Written
 from syft_fl.transport.parallel import Ahead, Before, Parallel
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
@@ -104,6 +105,7 @@ class Transport:
         self._layouts: dict[str, Layout] = {}
         self._sender: _Memories = {}
         self._receiver: _Memories = {}
+        self._sums: dict[str, Memory] = {}
         self._serials: Counter[str] = Counter()
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self._last_received: tuple[bytes, ModelContent] | None = None
@@ -167,6 +169,8 @@ class Transport:
             for link_, memory in list(memories.items()):
                 if self._up.of(link_[0]).codec != wrote[link_[0]]:
                     self._restore_memory(memories, link_, LinkMemory(memory.residual))
+        if direction == "uplink" and codec is not None:
+            self._sums.clear()
         # Once kept, always kept: a later codec may want differences again, to a model that is not an old one.
         self._keeps_references |= settings.need_reference
 
@@ -327,8 +331,8 @@ class Transport:
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        content, samples = self._hand_on(outgoing, receivers)
-        return Arrival(outgoing, transfer, content, samples)
+        content, samples, written = self._hand_on(outgoing, receivers)
+        return Arrival(outgoing, transfer, content, samples, written)
 
     def _landed(self, direction: str, transfer: Transfer) -> Outgoing:
         """Write the end of a transmission down."""
@@ -354,15 +358,16 @@ class Transport:
         self.ledger.add(entry, about=outgoing.about)
         return outgoing
 
-    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, int]:
-        """Decode what the receivers got from its bytes, and commit it at both ends; content and samples."""
+    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, int, Written | None]:
+        """Decode what the receivers got from its bytes, and commit it at both ends; content, samples, how it came."""
         received = self._handed_over(outgoing, receivers)
         frame = Frame.unpack(received, untouched=received is outgoing.frame)
         if frame.kind == "model":
-            return self._receive(outgoing, frame, receivers), frame.samples
+            content, written = self._receive(outgoing, frame, receivers)
+            return content, frame.samples, written
         if frame.kind == "control":
-            return unpack_facts(frame.payload), frame.samples
-        return unpack_tensors(frame.payload), frame.samples
+            return unpack_facts(frame.payload), frame.samples, None
+        return unpack_tensors(frame.payload), frame.samples, None
 
     def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
         """The frame's bytes as they came to the other end."""
@@ -376,22 +381,24 @@ class Transport:
                 )
         return received
 
-    def _receive(self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]) -> ModelContent:
+    def _receive(
+        self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]
+    ) -> tuple[ModelContent, Written | None]:
         """Decode a model from its frame, and commit it at both ends."""
         direction, stream = outgoing.direction, outgoing.stream
         if self._last_received is not None and self._last_received[0] is outgoing.frame:
             # The same bytes for one UE after another (unicast): they decode to the same model.
             content = self._last_received[1]
             self._acknowledge(receivers, stream, frame.serial, content.state.vector)
-            return content
+            return content, None
         layout = self._layouts[stream]
         ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
         pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
-        decoded = pipeline.decode(
+        payload, reference = (
             Payload(frame.payload, frame.payload_bits),
-            reference=self.references.vector(frame.reference),
-            ctx=ctx,
+            self.references.vector(frame.reference),
         )
+        decoded = pipeline.decode(payload, reference=reference, ctx=ctx)
         if direction == "uplink" and outgoing.encoded is not None:
             link = (outgoing.ues[0], stream)
             before = self._sender.get(link, LinkMemory())
@@ -405,7 +412,38 @@ class Transport:
             self._acknowledge(receivers, stream, frame.serial, decoded.vector)
             if self.downlink.cast == "unicast":
                 self._last_received = (outgoing.frame, content)
-        return content
+        sums = direction == "uplink" and pipeline.sums
+        return content, Written(payload, ctx, reference) if sums else None
+
+    def aggregate(self, arrivals: Sequence[Arrival], shares: Sequence[float]) -> Vector | None:
+        """The mean of models that came up, where their codec finds more in the sum of payloads than in each.
+
+        What the sum leaves behind (what the base station owes) is remembered by the stream, whoever sent.
+
+        Args:
+            arrivals: of one stream, each received, in the fixed order of UEs.
+            shares: of each in the mean, with a sum of 1.
+
+        Returns:
+            The mean; None where the models, each decoded by itself, have to be averaged: their payloads do not
+            add up (:attr:`Pipeline.sums`), UEs write in different ways, or one sent a whole model.
+        """
+        came = [arrival.written for arrival in arrivals]
+        written = [one for one in came if one is not None]
+        references = [one.reference for one in written if one.reference is not None]
+        pipelines = {id(arrival.outgoing.pipeline) for arrival in arrivals}
+        pipeline = arrivals[0].outgoing.pipeline if arrivals else None
+        if pipeline is None or len(references) < len(arrivals) or len(pipelines) > 1:
+            return None
+        stream = arrivals[0].outgoing.stream
+        vector, self._sums[stream] = pipeline.aggregate(
+            [one.payload for one in written],
+            shares,
+            references=references,
+            ctxs=[one.ctx for one in written],
+            memory=self._sums.get(stream, {}),
+        )
+        return vector
 
     def _remember(self, link: tuple[str, str], memory: LinkMemory) -> None:
         # Idle links cost nothing: without residual and codec memory there is no entry.
@@ -518,7 +556,7 @@ class Transport:
             self._sender.get(link), self._receiver.get(link), version, self.references.vector(version)
         )
         self._count(outgoing)
-        content, _ = self._hand_on(outgoing, outgoing.ues)
+        content, _, _ = self._hand_on(outgoing, outgoing.ues)
         # The bytes have done their work: a block of many messages need not keep them all.
         return Ahead(replace(outgoing, frame=b"", encoded=None), content, before)
 
@@ -552,6 +590,7 @@ class Transport:
         for memories in (self._sender, self._receiver):
             for link in [link for link in memories if link[1] == stream]:
                 del memories[link]
+        self._sums.pop(stream, None)
 
     def state(self) -> dict[str, Any]:
         """Everything that the future depends on, as plain data and tensors.
@@ -570,6 +609,7 @@ class Transport:
             "references": self.references.state(),
             "sender": [[*link, _memory_state(m)] for link, m in self._sender.items()],
             "receiver": [[*link, _memory_state(m)] for link, m in self._receiver.items()],
+            "sums": {stream: dict(memory) for stream, memory in self._sums.items()},
             "serials": dict(self._serials),
             "ledger": self.ledger.totals(),
         }
@@ -581,6 +621,7 @@ class Transport:
         self.references = References.restore(state["references"])
         self._sender = {(u, s): LinkMemory(**m) for u, s, m in state["sender"]}
         self._receiver = {(u, s): LinkMemory(**m) for u, s, m in state["receiver"]}
+        self._sums = dict(state["sums"])
         self._serials = Counter(state["serials"])
         for name, value in state["ledger"].items():
             setattr(self.ledger, name, value)

@@ -75,6 +75,13 @@ CASES: tuple[tuple[dict[str, Any], float | None], ...] = (
     ({"kind": "uveqfed", "lattice": "hexagonal"}, None),
     ({"kind": "uveqfed", "lattice": "d4"}, None),
     ({"kind": "uveqfed", "lattice": "e8"}, 500),
+    ({"kind": "top-k", "fraction": 0.1}, None),
+    ({"kind": "top-k", "fraction": 0.01, "codec": {"kind": "qsgd"}}, None),
+    ({"kind": "rand-k"}, None),
+    ({"kind": "rand-k", "fraction": 0.1}, None),
+    ({"kind": "threshold"}, None),
+    ({"kind": "clipped"}, None),
+    ({"kind": "layered"}, None),
 )
 """Settings of codecs, and the most they may cost in clones. A registered codec that is not here is timed as it is."""
 

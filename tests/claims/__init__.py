@@ -3,9 +3,11 @@
 from claims.claim import Claim
 from claims.lattice import LATTICE
 from claims.levels import LEVELS
+from claims.projections import PROJECTIONS
 from claims.rotations import ROTATIONS
 from claims.scalar import SCALAR
+from claims.sparse import SPARSE
 
 __all__ = ["CLAIMS", "Claim"]
 
-CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **ROTATIONS}
+CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **PROJECTIONS, **ROTATIONS, **SPARSE}

@@ -18,13 +18,16 @@ from syft_fl.codecs import (
     QSGD,
     BFloat16,
     BlockFloat,
+    Clipped,
     Codec,
     Context,
+    CountSketch,
     Dithered,
     Drive,
     Eden,
     Float16,
     Float32,
+    Layered,
     LloydMax,
     Logarithmic,
     Memory,
@@ -32,9 +35,13 @@ from syft_fl.codecs import (
     NaturalDithering,
     OneBit,
     Payload,
+    PowerSGD,
+    RandK,
     Rotated,
     ScaledSign,
     TernGrad,
+    Threshold,
+    TopK,
     Uniform,
     UVeQFed,
 )
@@ -201,6 +208,17 @@ SETTINGS: list[Codec] = [
     *(c(scale=s, block=n) for c in (Drive, Eden) for s in ("unbiased", "least-error") for n in (64, 8192)),
     *(Eden(bits=b, scale="least-error") for b in (0.25, 1.0, 1.5, 4.0, 8.0)),
     *(UVeQFed(lattice=g, step=s) for g in ("cubic", "hexagonal", "d4", "e8") for s in (0.02, 0.5, 1.0, 4.0)),
+    *(PowerSGD(rank=r, codec=c) for r in (1, 4) for c in (Float32(), Float16())),
+    *(CountSketch(share=s, recover=k) for s in (0.02, 0.25, 2.0) for k in (0.002, 1.0)),
+    *(
+        TopK(fraction=f, codec=c)
+        for f in (0.01, 0.1, 0.5)
+        for c in (Float32(), LloydMax(bits=2), ScaledSign())
+    ),
+    *(RandK(fraction=f, scale=s) for f in (0.01, 0.5) for s in ("unbiased", "none")),
+    *(Threshold(threshold=t, codec=c) for t in (0.5, 1.5, 3.0) for c in (Float32(), LloydMax(bits=2))),
+    *(Clipped(deviations=c, codec=q) for c in (1.0, 2.5) for q in (TernGrad(), Uniform(bits=2))),
+    *(Layered(codec=c, biases=b) for c in (QSGD(),) for b in (TopK(fraction=0.2), Uniform(bits=4))),
 ]
 
 

@@ -8,10 +8,13 @@ named in the first byte:
 - coded: the length and the two leading bits of each gap's binary number (of the gap plus one) as a symbol for
   :class:`~syft_fl.codecs.coders.entropy.ANS`, whose model is sent; the bits below as they are.
 
-Other codes in use are words with a certain :math:`r`, or longer: at :math:`r = 0` the words are the bitmap, up to its
+Other codes in use are words with a certain :math:`r`, or not shorter: at :math:`r = 0` the words are the bitmap, up to its
 last 1; at :math:`r = \lceil\log_2 d\rceil - 1` they take as many bits as the indices themselves, and one more at
 most; Elias and Fano's code (Elias 1974; Fano 1971) does to the indices what words does to gaps, whose high bits add up
 to no more.
+
+A range-coded bitmap would come nearer to the entropy (within 0.1 % at any density, against 0.3 … 0.6 %), but takes ten
+times as long to write.
 
 A set drawn at random has an entropy of :math:`d\,H_2(k/d)` bits: 8.080 an index where one in 100 is in it, 4.690 at
 one in 10. Words take 8.11 and 4.76, coded gaps 8.11 and 4.71. Where the set has clusters, as those of a network with
