@@ -8,8 +8,8 @@ named in the first byte:
 - coded: the length and the two leading bits of each gap's binary number (of the gap plus one) as a symbol for
   :class:`~syft_fl.codecs.coders.entropy.ANS`, whose model is sent; the bits below as they are.
 
-Other codes in use are words with a certain :math:`r`, or not shorter: at :math:`r = 0` the words are the bitmap, up to its
-last 1; at :math:`r = \lceil\log_2 d\rceil - 1` they take as many bits as the indices themselves, and one more at
+Other codes in use are words with a certain :math:`r`, or not shorter: at :math:`r = 0` the words are the bitmap, up to
+its last 1; at :math:`r = \lceil\log_2 d\rceil - 1` they take as many bits as the indices themselves, and one more at
 most; Elias and Fano's code (Elias 1974; Fano 1971) does to the indices what words does to gaps, whose high bits add up
 to no more.
 
