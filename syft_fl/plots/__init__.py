@@ -6,6 +6,7 @@ from syft_fl.plots.gallery import draw_all
 from syft_fl.plots.save import save
 from syft_fl.plots.style import DOUBLE_IN, SINGLE_IN, Look, looks
 from syft_fl.plots.timeline import timeline
+from syft_fl.plots.why import rounds_and_seconds
 
 __all__ = [
     "DOUBLE_IN",
@@ -14,6 +15,7 @@ __all__ = [
     "accuracy_against",
     "draw_all",
     "looks",
+    "rounds_and_seconds",
     "save",
     "time_to_target",
     "timeline",

@@ -14,8 +14,11 @@ from syft_fl.plots.curves import accuracy_against
 from syft_fl.plots.save import save
 from syft_fl.plots.style import looks
 from syft_fl.plots.timeline import timeline
+from syft_fl.plots.why import rounds_and_seconds
 
 __all__ = ["draw_all"]
+
+_TIMELINES = 12  # more of them nobody looks at, and they take longest to draw
 
 
 class DrawnRun(SeededRun, Protocol):
@@ -37,10 +40,11 @@ class DrawnComparison(Protocol):
 def draw_all(
     comparison: DrawnComparison, folder: str | Path, *, formats: Sequence[str] = ("png", "pdf", "svg")
 ) -> list[Path]:
-    """Draw accuracy against time, uplink bits and energy, the time to the target, and each variant's first round.
+    """Draw accuracy against time, uplink bits and energy, the time to the target and why, and each variant's first
+    round.
 
     A variant looks the same in every figure. Where there is no target there are no bars; the timeline is that of
-    the variant's first seed, and is left out where nothing was sent.
+    the variant's first seed, of the first twelve variants, and is left out where nothing was sent.
 
     Returns:
         The files written.
@@ -57,7 +61,8 @@ def draw_all(
     }
     if target is not None:
         figures["time-to-target"] = time_to_target(comparison, variant_looks=same)
-    for name, runs in variants.items():
+        figures["rounds-and-seconds"] = rounds_and_seconds(comparison, variant_looks=same)
+    for name, runs in list(variants.items())[:_TIMELINES]:
         transfers = runs[0].transfers
         if len(transfers) and (transfers["round"] >= 1).any():
             first = int(transfers.loc[transfers["round"] >= 1, "round"].min())

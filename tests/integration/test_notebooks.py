@@ -1,5 +1,6 @@
 """The notebooks are committed without outputs, and run from top to bottom without an error or a warning."""
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -11,7 +12,7 @@ from nbformat import NotebookNode
 from traitlets import default
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NAMES = ("01_first_federation", "02_quantisation_on_mnist", "03_real_pysyft_peers")
+NAMES = ("01_first_federation", "02_quantisation_on_mnist", "03_real_pysyft_peers", "06_codecs_compared")
 
 
 def _read(name: str) -> NotebookNode:
@@ -74,8 +75,9 @@ def test_a_notebook_runs_without_error_or_warning_and_shows_its_figures(
     # What the kernel leaves behind belongs to the test.
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    folder = tmp_path / "notebook"
+    folder = tmp_path / "notebooks"
     folder.mkdir()
+    shutil.copytree(FOLDER.parent / "experiments", tmp_path / "experiments")
     _execute(notebook, folder)
     assert _warnings(notebook) == []
     assert all(cell.execution_count for cell in _code(notebook))

@@ -9,7 +9,16 @@ from matplotlib.colors import to_rgba
 
 from syft_fl.errors import ConfigError
 from syft_fl.experiment.statistics import on_grid, summary
-from syft_fl.plots import SINGLE_IN, accuracy_against, draw_all, looks, save, time_to_target, timeline
+from syft_fl.plots import (
+    SINGLE_IN,
+    accuracy_against,
+    draw_all,
+    looks,
+    rounds_and_seconds,
+    save,
+    time_to_target,
+    timeline,
+)
 from syft_fl.plots.style import PALETTE
 from syft_fl.plots.timeline import BASE_STATION, MAX_UES, Span, spans
 
@@ -388,6 +397,33 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_rounds_times_seconds_is_the_time_to_the_target():
+    both = FakeComparison((run("float32", 0, scale_s=8.0), run("slow", 0, scale_s=1.0, top=0.82)), 0.8)
+    axes = rounds_and_seconds(both).axes[0]
+    points = {
+        container.get_label(): (container[0].get_xdata()[0], container[0].get_ydata()[0])
+        for container in axes.containers
+    }
+    times_s = summary(both)["time_to_target_s"]
+    # Halving the distance to 0.95 from 0.1: 0.8 is passed in round 3; to 0.82 from 0.1: in round 6.
+    assert points["float32"] == pytest.approx((8.0, 3))
+    assert points["slow"] == pytest.approx((1.0, 6))
+    assert {name: x * y for name, (x, y) in points.items()} == pytest.approx(dict(times_s))
+
+
+def test_a_variant_that_is_not_there_has_no_point_and_says_so():
+    axes = rounds_and_seconds(comparison()).axes[0]
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == ["float32", "qsgd-4", "sign (not reached by 3 of 3)"]
+    missing = axes.containers[labels.index("sign (not reached by 3 of 3)")][0]
+    assert math.isnan(float(missing.get_ydata()[0]))
+
+
+def test_a_comparison_without_a_target_has_no_such_figure():
+    with pytest.raises(ConfigError, match="target_accuracy"):
+        rounds_and_seconds(comparison(target=None))
+
+
 def test_all_figures_are_drawn_from_the_tables(tmp_path):
     transfers = one_round().transfers
     runs = tuple(run(name, seed, transfers=transfers) for name in ("float32", "q") for seed in range(2))
@@ -397,6 +433,7 @@ def test_all_figures_are_drawn_from_the_tables(tmp_path):
         "accuracy-uplink_bits.svg",
         "accuracy-energy_j.svg",
         "time-to-target.svg",
+        "rounds-and-seconds.svg",
         "timeline-float32.svg",
         "timeline-q.svg",
     ]
