@@ -29,6 +29,9 @@ kind                    bits                               error
 ``count-sketch``        8 an entry at share 1/4            what is not among the largest; sketches add up
 ``layered``             those of the codecs behind it      theirs, each on its tensors
 ``clipped``             those of the codec behind it       its error, and what is clipped
+``adaquantfl``          16, and the codec's behind it      its error, at levels that rise as the loss falls
+``dadaquant``           16, and the codec's behind it      its error, at levels by plateaus and weights
+``scheduled``           16, and the codec's behind it      its error, at levels by the round
 ======================  =================================  ============================================
 
 Bits an entry are those of ``Fixed`` words; another coder (:mod:`syft_fl.codecs.coders`) may take fewer.
@@ -54,6 +57,7 @@ Example:
 
 from __future__ import annotations
 
+from syft_fl.codecs.adaptive import Adaptive, AdaQuantFL, DAdaQuant, Scheduled
 from syft_fl.codecs.batch import decode_batch, encode_batch
 from syft_fl.codecs.clipped import Clipped
 from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload, Summing
@@ -65,6 +69,7 @@ from syft_fl.codecs.lloyd_max import LloydMax
 from syft_fl.codecs.logarithmic import Logarithmic
 from syft_fl.codecs.minifloats import FP8, BFloat16, BlockFloat
 from syft_fl.codecs.natural import NaturalCompression, NaturalDithering
+from syft_fl.codecs.nested import needs_loss
 from syft_fl.codecs.powersgd import PowerSGD
 from syft_fl.codecs.qsgd import QSGD
 from syft_fl.codecs.rotated import Rotated
@@ -79,12 +84,15 @@ __all__ = [
     "CODECS",
     "FP8",
     "QSGD",
+    "AdaQuantFL",
+    "Adaptive",
     "BFloat16",
     "BlockFloat",
     "Clipped",
     "Codec",
     "Context",
     "CountSketch",
+    "DAdaQuant",
     "Dithered",
     "Drive",
     "Eden",
@@ -103,6 +111,7 @@ __all__ = [
     "Rotated",
     "Rule",
     "ScaledSign",
+    "Scheduled",
     "Summing",
     "TernGrad",
     "Threshold",
@@ -111,4 +120,5 @@ __all__ = [
     "Uniform",
     "decode_batch",
     "encode_batch",
+    "needs_loss",
 ]

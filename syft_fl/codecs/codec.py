@@ -52,8 +52,10 @@ class Context:
         key: the message's random stream; the receiver derives the same one.
         version: serial of the model that this message carries or updates.
         round: federated round.
-        loss: training loss that the sender reports, where it is in the frame; else not a number.
-        weight: the sender's weight in the aggregate (its samples).
+        loss: of the sender of an upload: the training loss that it was told of with its last model, where frames
+            bring it (``needs_loss``); else not a number. The receiver has none: what depends on it is in the bytes.
+        weight: of the sender of an upload: its samples relative to the mean of the UEs, as it was told of that with
+            the loss; else 1.
         memory: what this codec remembered at this end of the link.
     """
 

@@ -6,13 +6,14 @@ The inner codec has a key and a memory of its own, under the outer one's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from syft_fl.codecs.codec import Context, Memory, Payload
 from syft_fl.errors import CodecError
 from syft_fl.vectors import Layout
 
-__all__ = ["inner_context", "inner_payload", "merged"]
+__all__ = ["inner_context", "inner_payload", "merged", "needs_loss"]
 
 
 def inner_context(ctx: Context, layout: Layout, name: str = "inner") -> Context:
@@ -40,3 +41,13 @@ def inner_payload(payload: Payload, *, side_bytes: int) -> Payload:
             "both ends must have the same codec settings and the same architecture"
         )
     return Payload(payload.body[side_bytes:], payload.bits - 8 * side_bytes)
+
+
+def needs_loss(codec: Any) -> bool:
+    """Whether a codec, or one anywhere behind it, wants to be told of the training loss (``needs_loss = True``)."""
+    if getattr(codec, "needs_loss", False):
+        return True
+    if isinstance(codec, tuple):
+        return any(needs_loss(part) for part in codec)
+    is_value = is_dataclass(codec) and not isinstance(codec, type)
+    return is_value and any(needs_loss(getattr(codec, field.name)) for field in fields(codec))

@@ -10,6 +10,7 @@ Aggregation and testing at the base station take no simulated time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,7 +54,8 @@ class RoundRecord:
 class _Round:
     """The round in progress: whom the base station waits for, and what came so far.
 
-    ``adding_up`` are those of the updates whose payloads may be added up before they are decoded.
+    ``adding_up`` are those of the updates whose payloads may be added up before they are decoded; ``reported`` are
+    the losses that came over the air, ``losses`` all of them, for the record.
     """
 
     number: int
@@ -62,6 +64,7 @@ class _Round:
     updates: dict[str, tuple[ModelState, int]]
     adding_up: dict[str, Arrival]
     losses: dict[str, tuple[float, int]]
+    reported: dict[str, tuple[float, int]]
 
 
 class Simulation:
@@ -97,6 +100,8 @@ class Simulation:
         self._standalone = self._twin() if scenario.population.standalone else None
         self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
         self._compute_energy_j = 0.0
+        self._told_samples: dict[str, int] = {}
+        self._told_loss = math.nan
         self._jobs: dict[str, int] = {}
         self._started = False
         self.round = 0
@@ -114,7 +119,7 @@ class Simulation:
             return self._record(cohort=0, arrived=0, train_loss=None, tested=True)
         self.round += 1
         cohort = choose_cohort(self.scenario.population, key=self.key, round=self.round)
-        now = _Round(self.round, cohort, set(cohort), {}, {}, {})
+        now = _Round(self.round, cohort, set(cohort), {}, {}, {}, {})
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
@@ -131,7 +136,17 @@ class Simulation:
 
     def _distribute(self, cohort: tuple[str, ...]) -> None:
         content = ModelContent(self.model, self.layout)
-        message = Message("model", BS, cohort, _STREAM, content, round=self.round)
+        heard = self._told_samples.values()
+        message = Message(
+            "model",
+            BS,
+            cohort,
+            _STREAM,
+            content,
+            round=self.round,
+            samples=round(sum(heard) / len(heard)) if heard else 0,
+            loss=self._told_loss,
+        )
         for outgoing in self.transport.prepare(message):
             self.transport.offer(outgoing, now_s=self.clock.now_s)
 
@@ -141,6 +156,9 @@ class Simulation:
             (name,) = outgoing.ues
             if isinstance(arrival.content, ModelContent):
                 now.updates[name] = (arrival.content.state, arrival.samples)
+                self._told_samples[name] = arrival.samples
+                if arrival.loss is not None and math.isfinite(arrival.loss):
+                    now.reported[name] = (arrival.loss, arrival.samples)
             if arrival.written is not None:
                 now.adding_up[name] = arrival
             now.waiting.discard(name)
@@ -171,6 +189,7 @@ class Simulation:
             ModelContent(outcome.state, self.layout),
             round=now.number,
             samples=len(ue.samples),
+            loss=outcome.report.loss,
         )
         (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
@@ -178,9 +197,9 @@ class Simulation:
     def _close(self, now: _Round) -> RoundRecord:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
         self.model = self._aggregate(now, updates)
-        losses = [now.losses[name] for name in now.cohort if name in now.losses]
-        total = sum(samples for _, samples in losses)
-        train_loss = sum(loss * samples for loss, samples in losses) / total if total else None
+        train_loss = _mean_loss(now.losses, now.cohort)
+        reported = _mean_loss(now.reported, now.cohort)
+        self._told_loss = self._told_loss if reported is None else reported
         if self._standalone is not None:
             trained = self._engine.result(self._jobs.pop(self._standalone.name)).state
             self._standalone.receive(trained, at_s=self.clock.now_s)
@@ -296,6 +315,8 @@ class Simulation:
             "model": _plain(self.model),
             "trainings": {name: ue.trainings for name, ue in self.ues.items() if ue.trainings},
             "compute_energy_j": self._compute_energy_j,
+            "told_samples": dict(self._told_samples),
+            "told_loss": self._told_loss,
             "standalone": None if self._standalone is None else _plain(self._standalone.model),
         }
 
@@ -309,6 +330,8 @@ class Simulation:
         for name, count in state["trainings"].items():
             self.ues[name].trainings = count
         self._compute_energy_j = state["compute_energy_j"]
+        self._told_samples = dict(state["told_samples"])
+        self._told_loss = state["told_loss"]
         if self._standalone is not None:
             self._standalone.receive(ModelState(*state["standalone"]), at_s=self.clock.now_s)
             self._standalone.trainings = self.round
@@ -339,6 +362,13 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             f"but the data have {dataset.classes} classes; it must give one score per class"
         )
     scenario.carrier.open(BS).close()
+
+
+def _mean_loss(losses: Mapping[str, tuple[float, int]], cohort: tuple[str, ...]) -> float | None:
+    """By samples, in the cohort's order, so that no sum depends on who came first."""
+    given = [losses[name] for name in cohort if name in losses]
+    total = sum(samples for _, samples in given)
+    return sum(loss * samples for loss, samples in given) / total if total else None
 
 
 def _plain(model: ModelState) -> list[Any]:

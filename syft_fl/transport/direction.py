@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from syft_fl.codecs import CODECS, Codec, Float32
+from syft_fl.codecs import CODECS, Codec, Float32, needs_loss
 from syft_fl.radio import ACCESS, LINKS, Access, Constant, LinkModel, Tdma
 from syft_fl.schema import require, schema
 
@@ -46,6 +46,7 @@ class Downlink:
     """Base station to UEs.
 
     There is no error feedback: a delta against what the UE holds already contains all that earlier messages lost.
+    Codecs that follow the training loss are the uplink's alone: here nothing is remembered of it.
 
     Attributes:
         codec, delta, link, access: as in :class:`Uplink`.
@@ -58,6 +59,15 @@ class Downlink:
     link: Annotated[LinkModel, LINKS] = Constant()
     access: Annotated[Access, ACCESS] = Tdma()
     cast: Literal["multicast", "unicast"] = "multicast"
+
+    def __post_init__(self) -> None:
+        require(
+            not needs_loss(self.codec),
+            "codec",
+            getattr(self.codec, "kind", type(self.codec).__name__),
+            "one that does not follow the training loss",
+            "the downlink remembers no earlier loss; use it on the uplink, or kind = 'scheduled'",
+        )
 
 
 Direction = Uplink | Downlink

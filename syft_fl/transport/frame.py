@@ -9,6 +9,10 @@
     8   u32  federated round                …   u32  CRC32 of everything before
     12  u32  reference version (0: none)
 
+A message class with its highest bit set has a training loss (f32) between header and payload: 4 bytes that are there
+only where the codec of the uplink asks for them. Up it is the UE's own mean loss of this local training; down it is
+the mean of those that came up last, and *samples* the mean samples of the UEs. Not a number is: not known.
+
 All integers are little-endian. A delta names the version that it refers to; a receiver that does not hold it
 can't decode. There are no addresses: who may send when is the medium's business.
 """
@@ -33,12 +37,15 @@ __all__ = ["OVERHEAD_BYTES", "Frame", "pack_facts", "pack_tensors", "unpack_fact
 
 _HEADER = struct.Struct("<2sBBIIIIQI")
 _CRC = struct.Struct("<I")
+_LOSS = struct.Struct("<f")
+_HAS_LOSS = 0x80  # beside the message class
+_MOST = float(np.finfo(np.float32).max)
 _MAGIC = b"SF"
 _FORMAT = 1
 _KINDS: tuple[MessageKind, ...] = ("model", "data", "value", "control")
 
 OVERHEAD_BYTES = _HEADER.size + _CRC.size
-"""Bytes that every frame adds to its body."""
+"""Bytes that every frame adds to its body (and its training loss, if it has one)."""
 
 _DTYPES: tuple[torch.dtype, ...] = (
     torch.float32,
@@ -65,10 +72,11 @@ class Frame:
         serial: number of the message on its link; names the random stream of its codec.
         round: federated round.
         reference: version that a delta refers to; 0 for none.
-        samples: the sender's weight in the aggregate.
+        samples: the sender's weight in the aggregate; of the base station, the mean of the UEs'.
         payload: what the codec wrote.
         payload_bits: how many of its bits mean something.
         side: what travels beside it without loss.
+        loss: the training loss that it reports (in float32), not a number if unknown; None where frames have none.
     """
 
     kind: MessageKind
@@ -79,13 +87,14 @@ class Frame:
     reference: int = 0
     samples: int = 0
     side: bytes | memoryview = b""
+    loss: float | None = None
 
     def pack(self) -> bytes:
         """The bytes to send."""
         head = _HEADER.pack(
             _MAGIC,
             _FORMAT,
-            _KINDS.index(self.kind),
+            _KINDS.index(self.kind) | (0 if self.loss is None else _HAS_LOSS),
             self.serial,
             self.round,
             self.reference,
@@ -93,6 +102,8 @@ class Frame:
             self.payload_bits,
             len(self.side),
         )
+        if self.loss is not None:
+            head += _LOSS.pack(min(max(self.loss, -_MOST), _MOST))  # not a number stays so
         crc = zlib.crc32(self.side, zlib.crc32(self.payload, zlib.crc32(head)))
         return b"".join((head, self.payload, self.side, _CRC.pack(crc)))
 
@@ -113,20 +124,23 @@ class Frame:
         if not untouched and zlib.crc32(body) != _CRC.unpack_from(data, len(body))[0]:
             raise FrameError("CRC32 does not match: the frame was damaged on the way")
         magic, form, kind, serial, round_, reference, samples, bits, side = _HEADER.unpack_from(data)
+        has_loss, kind = bool(kind & _HAS_LOSS), kind & ~_HAS_LOSS
         if magic != _MAGIC or form != _FORMAT or kind >= len(_KINDS):
             raise FrameError(f"header {magic!r} format {form} kind {kind} is not one of ours")
+        payload_start = _HEADER.size + (_LOSS.size if has_loss else 0)
         payload_end = len(body) - side
-        if payload_end - _HEADER.size != (bits + 7) // 8:
+        if payload_end - payload_start != (bits + 7) // 8:
             raise FrameError(f"{bits} payload bits and {side} side bytes don't fill {len(data)} bytes")
         return cls(
             _KINDS[kind],
             serial,
-            body[_HEADER.size : payload_end],
+            body[payload_start:payload_end],
             bits,
             round_,
             reference,
             samples,
             body[payload_end:],
+            _LOSS.unpack_from(data, _HEADER.size)[0] if has_loss else None,
         )
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
-from syft_fl.codecs import Codec, Context, Float32, Memory, Payload, Summing
+from syft_fl.codecs import Codec, Context, Float32, Memory, Payload, Summing, needs_loss
 from syft_fl.vectors import Vector
 
 __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
@@ -123,6 +124,11 @@ class Pipeline:
     @property
     def needs_reference(self) -> bool:
         return bool(self.layers)
+
+    @cached_property
+    def needs_loss(self) -> bool:
+        """Whether the codec wants to be told of the training loss."""
+        return needs_loss(self.codec)
 
     def encode(
         self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context

@@ -44,7 +44,10 @@ class Message:
             that both ends know *within a stream*.
         content: see :data:`Content`.
         round: federated round; also the fading block where fading is drawn per round.
-        samples: what the sender weighs in the aggregate; travels in the header.
+        samples: what the sender weighs in the aggregate; of the base station, what a UE does in the mean. It is
+            in the header.
+        loss: the training loss that a model's sender reports, not a number if unknown; it travels where the codec of
+            the uplink asks for it.
         about: the object that it brings or asks for, as the ledger names it; empty: the stream. It does not travel.
     """
 
@@ -55,6 +58,7 @@ class Message:
     content: Content
     round: int = 0
     samples: int = 0
+    loss: float = float("nan")
     about: str = ""
 
 

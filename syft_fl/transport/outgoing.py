@@ -60,6 +60,7 @@ class Arrival:
     Attributes:
         content: decoded from the bytes; None where nobody got it.
         samples: the sender's weight, from the header.
+        loss: the training loss that the sender reports, from the frame; None where it has none.
         written: what a model of the uplink was decoded from, where its codec's payloads add up; else None.
     """
 
@@ -68,6 +69,7 @@ class Arrival:
     content: Content | None
     samples: int
     written: Written | None = None
+    loss: float | None = None
 
     @property
     def received(self) -> tuple[str, ...]:

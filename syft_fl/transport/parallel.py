@@ -57,6 +57,7 @@ class Before:
     receiver: LinkMemory | None
     version: int
     vector: Vector | None
+    told: tuple[float, int] | None
 
 
 @dataclass(frozen=True, slots=True)

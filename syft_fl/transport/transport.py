@@ -15,6 +15,7 @@ UEs add up, :meth:`Transport.aggregate` takes the mean of a round in code space.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ class Transport:
         self._sender: _Memories = {}
         self._receiver: _Memories = {}
         self._sums: dict[str, Memory] = {}
+        # By UE and stream: the loss and the mean samples that came with the last model.
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._serials: Counter[str] = Counter()
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self._last_received: tuple[bytes, ModelContent] | None = None
@@ -227,11 +230,15 @@ class Transport:
 
     def _prepare(self, direction: str, message: Message, ues: tuple[str, ...], serial: int) -> Outgoing:
         content = message.content
-        reference, pipeline, encoded, side = 0, None, None, b""
+        reference, pipeline, encoded, side, loss = 0, None, None, b"", None
         if isinstance(content, ModelContent):
             self._layouts.setdefault(message.stream, content.layout)
             reference = self._reference(direction, message, ues[0])
             ctx = self._context(direction, ues, message.stream, serial, message.round)
+            if any(self._up.pipeline(ue).needs_loss for ue in ues):
+                loss = message.loss
+                if direction == "uplink":
+                    ctx = self._informed(ctx, ues[0], message)
             pipeline = self._settings(direction).pipeline(ues[0])
             try:
                 payload, encoded = pipeline.encode(
@@ -262,6 +269,7 @@ class Transport:
             reference=reference,
             samples=message.samples,
             side=side,
+            loss=loss,
         )
         packed = frame.pack()
         return Outgoing(
@@ -331,8 +339,8 @@ class Transport:
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        content, samples, written = self._hand_on(outgoing, receivers)
-        return Arrival(outgoing, transfer, content, samples, written)
+        content, frame, written = self._hand_on(outgoing, receivers)
+        return Arrival(outgoing, transfer, content, frame.samples, written, frame.loss)
 
     def _landed(self, direction: str, transfer: Transfer) -> Outgoing:
         """Write the end of a transmission down."""
@@ -358,16 +366,19 @@ class Transport:
         self.ledger.add(entry, about=outgoing.about)
         return outgoing
 
-    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, int, Written | None]:
-        """Decode what the receivers got from its bytes, and commit it at both ends; content, samples, how it came."""
+    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, Frame, Written | None]:
+        """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""
         received = self._handed_over(outgoing, receivers)
         frame = Frame.unpack(received, untouched=received is outgoing.frame)
         if frame.kind == "model":
             content, written = self._receive(outgoing, frame, receivers)
-            return content, frame.samples, written
+            if outgoing.direction == "downlink" and frame.loss is not None:
+                for ue in receivers:
+                    self._told[ue, outgoing.stream] = frame.loss, frame.samples
+            return content, frame, written
         if frame.kind == "control":
-            return unpack_facts(frame.payload), frame.samples, None
-        return unpack_tensors(frame.payload), frame.samples, None
+            return unpack_facts(frame.payload), frame, None
+        return unpack_tensors(frame.payload), frame, None
 
     def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
         """The frame's bytes as they came to the other end."""
@@ -484,6 +495,11 @@ class Transport:
             return Context(self._layouts[stream], key, serial, round_, memory=memory.codec)
         return Context(self._layouts[stream], self.key / self.hub / f"download{serial}", serial, round_)
 
+    def _informed(self, ctx: Context, ue: str, message: Message) -> Context:
+        """The context of an upload, with what the UE was told of loss and weights when it got its last model."""
+        loss, mean = self._told.get((ue, message.stream), (math.nan, 0))
+        return replace(ctx, loss=loss, weight=message.samples / mean if mean and message.samples else 1.0)
+
     def carry(self, message: Message, *, now_s: float) -> Delivery:
         """Send a message to one receiver and wait (in simulated time) until it is there or lost.
 
@@ -553,7 +569,11 @@ class Transport:
         link = (outgoing.ues[0], outgoing.stream)
         version = self.references.version(*link)
         before = Before(
-            self._sender.get(link), self._receiver.get(link), version, self.references.vector(version)
+            self._sender.get(link),
+            self._receiver.get(link),
+            version,
+            self.references.vector(version),
+            self._told.get(link),
         )
         self._count(outgoing)
         content, _, _ = self._hand_on(outgoing, outgoing.ues)
@@ -567,6 +587,10 @@ class Transport:
             return
         self._restore_memory(self._sender, link, ahead.before.sender)
         self._restore_memory(self._receiver, link, ahead.before.receiver)
+        if ahead.before.told is None:
+            self._told.pop(link, None)
+        else:
+            self._told[link] = ahead.before.told
         if ahead.before.vector is None:
             self.references.forget(*link)
         else:
@@ -587,7 +611,7 @@ class Transport:
         """Let go of all that is remembered of a stream: its model is no more."""
         self.references.forget_stream(stream)
         self._layouts.pop(stream, None)
-        for memories in (self._sender, self._receiver):
+        for memories in (self._sender, self._receiver, self._told):
             for link in [link for link in memories if link[1] == stream]:
                 del memories[link]
         self._sums.pop(stream, None)
@@ -610,6 +634,7 @@ class Transport:
             "sender": [[*link, _memory_state(m)] for link, m in self._sender.items()],
             "receiver": [[*link, _memory_state(m)] for link, m in self._receiver.items()],
             "sums": {stream: dict(memory) for stream, memory in self._sums.items()},
+            "told": [[*link, *told] for link, told in self._told.items()],
             "serials": dict(self._serials),
             "ledger": self.ledger.totals(),
         }
@@ -622,6 +647,7 @@ class Transport:
         self._sender = {(u, s): LinkMemory(**m) for u, s, m in state["sender"]}
         self._receiver = {(u, s): LinkMemory(**m) for u, s, m in state["receiver"]}
         self._sums = dict(state["sums"])
+        self._told = {(u, s): (loss, samples) for u, s, loss, samples in state["told"]}
         self._serials = Counter(state["serials"])
         for name, value in state["ledger"].items():
             setattr(self.ledger, name, value)

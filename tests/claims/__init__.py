@@ -1,5 +1,6 @@
 """Claims of all codecs by kind: a new codec joins the contract suite by a claim here."""
 
+from claims.adaptive import ADAPTIVE
 from claims.claim import Claim
 from claims.lattice import LATTICE
 from claims.levels import LEVELS
@@ -10,4 +11,4 @@ from claims.sparse import SPARSE
 
 __all__ = ["CLAIMS", "Claim"]
 
-CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **PROJECTIONS, **ROTATIONS, **SPARSE}
+CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **PROJECTIONS, **ROTATIONS, **SPARSE, **ADAPTIVE}

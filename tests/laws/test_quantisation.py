@@ -16,12 +16,14 @@ from syft_fl.codecs import (
     CODECS,
     FP8,
     QSGD,
+    AdaQuantFL,
     BFloat16,
     BlockFloat,
     Clipped,
     Codec,
     Context,
     CountSketch,
+    DAdaQuant,
     Dithered,
     Drive,
     Eden,
@@ -39,6 +41,7 @@ from syft_fl.codecs import (
     RandK,
     Rotated,
     ScaledSign,
+    Scheduled,
     TernGrad,
     Threshold,
     TopK,
@@ -219,6 +222,9 @@ SETTINGS: list[Codec] = [
     *(Threshold(threshold=t, codec=c) for t in (0.5, 1.5, 3.0) for c in (Float32(), LloydMax(bits=2))),
     *(Clipped(deviations=c, codec=q) for c in (1.0, 2.5) for q in (TernGrad(), Uniform(bits=2))),
     *(Layered(codec=c, biases=b) for c in (QSGD(),) for b in (TopK(fraction=0.2), Uniform(bits=4))),
+    *(AdaQuantFL(first=s) for s in (1, 16, 127)),
+    *(DAdaQuant(first=s, codec=NaturalDithering()) for s in (1, 7)),
+    *(Scheduled(first=b, codec=Rotated(codec=LloydMax())) for b in (1, 4)),
 ]
 
 

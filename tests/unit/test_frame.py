@@ -1,5 +1,6 @@
 """Frames: what is packed comes out, and damaged bytes are never taken for a frame."""
 
+import math
 import struct
 import zlib
 
@@ -34,6 +35,7 @@ def frames(draw: st.DrawFn) -> Frame:
         draw(U32),
         draw(U32),
         draw(st.binary(max_size=20)),
+        draw(st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)),
     )
 
 
@@ -41,7 +43,19 @@ def frames(draw: st.DrawFn) -> Frame:
 def test_a_frame_comes_out_as_it_went_in(frame: Frame) -> None:
     data = frame.pack()
     assert Frame.unpack(data) == frame
-    assert len(data) == len(frame.payload) + len(frame.side) + OVERHEAD_BYTES
+    loss_bytes = 0 if frame.loss is None else 4
+    assert len(data) == len(frame.payload) + len(frame.side) + OVERHEAD_BYTES + loss_bytes
+
+
+@pytest.mark.parametrize(
+    ("loss", "arrives"), [(0.1, 0.10000000149011612), (1e300, 3.4028234663852886e38), (math.nan, math.nan)]
+)
+def test_a_loss_takes_four_bytes_and_arrives_as_float32(loss: float, arrives: float) -> None:
+    frame = Frame("model", 1, b"payload", 56, loss=loss, side=b"side")
+    received = Frame.unpack(frame.pack())
+    assert received.loss == pytest.approx(arrives, rel=0, abs=0, nan_ok=True)
+    assert (bytes(received.payload), bytes(received.side)) == (b"payload", b"side")
+    assert len(frame.pack()) == OVERHEAD_BYTES + 4 + 11
 
 
 @given(frames(), st.data())
