@@ -1,4 +1,4 @@
-"""The command line: ``syft-fl run | compare | plot | check``.
+"""The command line: ``syft-fl run | compare | plot | check | codecs``.
 
 Only typer is imported to show help; torch comes with the first command that needs it.
 """
@@ -149,6 +149,46 @@ def check(
 
     experiment = load(config, overrides or ())
     typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
+
+
+@app.command()
+def codecs(
+    source: Annotated[
+        str,
+        typer.Option(
+            help="gaussian, laplace, digits (a real update), or a file: .npy, or .pt with a tensor or state_dict."
+        ),
+    ] = "gaussian",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="Only codecs of this kind; may be given again.", show_default="all"),
+    ] = None,
+    entries: Annotated[int, typer.Option(help="Entries of a drawn source.")] = 65536,
+    keys: Annotated[int, typer.Option(help="Random streams that error and bias are means over.")] = 16,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for codecs.csv and the figure.", show_default="none written"
+        ),
+    ] = None,
+) -> None:
+    """Print what each codec costs and loses on one vector, beside D(R); draw it."""
+    from syft_fl.experiment.survey import of_kinds, shown, source_of, survey
+    from syft_fl.learn import intra_op_threads
+
+    with intra_op_threads(1):
+        vector = source_of(source, entries=entries)
+        table = survey(vector, of_kinds(kind or ()), keys=keys)
+    typer.echo(shown(table))
+    if out is not None:
+        from syft_fl.plots import rate_distortion, save
+
+        out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out / "codecs.csv", index=False)
+        written = save(
+            rate_distortion(table, source=f"{vector.name}, {len(vector.vector):,} entries"), out, "codecs"
+        )
+        typer.echo(f"figure: {written[0]}; table: {out / 'codecs.csv'}")
 
 
 @contextmanager

@@ -190,3 +190,29 @@ def test_the_module_is_the_command() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: none.toml can't be read")
+
+
+def test_codecs_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--kind",
+        "sign",
+        "--kind",
+        "qsgd",
+        "--entries",
+        "2048",
+        "--keys",
+        "2",
+        "--out",
+        str(tmp_path / "c"),
+    ]
+    assert _exit("codecs", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "bits/entry" in printed
+    assert "Alistarh" in printed
+    assert {path.name for path in (tmp_path / "c").iterdir()} >= {"codecs.csv", "codecs.png"}
+    assert (tmp_path / "c" / "codecs.csv").read_text().splitlines()[1].startswith("qsgd levels=3,qsgd,")
+
+
+def test_codecs_refuses_an_unknown_kind_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit("codecs", "--kind", "qsdg") == 2
+    assert capsys.readouterr().err.startswith("error: kind = 'qsdg' is no codec; did you mean 'qsgd'?")
