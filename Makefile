@@ -49,8 +49,11 @@ check-all: lint types imports
 	$(BIN)/python -m pytest -q -m "long or not long"
 
 bench: $(VENV)/installed-test
-	$(BIN)/python tests/bench/bench_codecs.py
+	$(BIN)/python tests/bench/bench_codecs.py --check
+	$(BIN)/python tests/bench/bench_coders.py
 	$(BIN)/python tests/bench/bench_pointers.py
+	$(BIN)/python tests/bench/bench_send.py
+	$(BIN)/python tests/bench/bench_carriers.py
 	$(BIN)/python tests/bench/bench_round.py
 
 clean:
