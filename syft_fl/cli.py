@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syft_fl.errors import SyftFLError
+from syft_fl.errors import RunError, SyftFLError
 
 if TYPE_CHECKING:
     from syft_fl.experiment import Comparison
@@ -164,7 +164,9 @@ def codecs(
         typer.Option(help="Only codecs of this kind; may be given again.", show_default="all"),
     ] = None,
     entries: Annotated[int, typer.Option(help="Entries of a drawn source.")] = 65536,
-    keys: Annotated[int, typer.Option(help="Random streams that error and bias are means over.")] = 16,
+    keys: Annotated[
+        int, typer.Option(help="Random streams that error and bias are means over; bias takes two.")
+    ] = 16,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -183,12 +185,18 @@ def codecs(
     if out is not None:
         from syft_fl.plots import rate_distortion, save
 
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "codecs.csv", index=False)
-        written = save(
-            rate_distortion(table, source=f"{vector.name}, {len(vector.vector):,} entries"), out, "codecs"
-        )
-        typer.echo(f"figure: {written[0]}; table: {out / 'codecs.csv'}")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            table.to_csv(out / "codecs.csv", index=False)
+        except OSError as error:
+            raise RunError(
+                f"{out} can't be written ({error.strerror or error}); choose another folder with --out"
+            ) from None
+        drawn = "none, as no codec has an error"
+        if (table["error"] > 0).any():
+            figure = rate_distortion(table, source=f"{vector.name}, {len(vector.vector):,} entries")
+            drawn = str(save(figure, out, "codecs")[0])
+        typer.echo(f"figure: {drawn}; table: {out / 'codecs.csv'}")
 
 
 @contextmanager

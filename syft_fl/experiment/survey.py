@@ -27,7 +27,7 @@ from syft_fl.data import Digits
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.keys import Key
 from syft_fl.learn import IID, MLP, Job, LoopEngine, Training, build_seeded
-from syft_fl.schema import nearest, plain
+from syft_fl.schema import nearest, plain, require
 from syft_fl.vectors import Layout, Slot, Vector
 
 __all__ = ["SHANNON_DB", "SURVEYED", "Source", "label_of", "of_kinds", "shown", "source_of", "survey"]
@@ -100,8 +100,7 @@ def source_of(name: str, *, entries: int = 65536) -> Source:
         DataError: a file that can't be read as a vector.
     """
     if name in ("gaussian", "laplace"):
-        if entries < 1:
-            raise ConfigError(f"entries = {entries} must be at least 1")
+        require(entries >= 1, "entries", entries, "at least 1")
         shape = (-(-entries // 256), 256)
         rng = (Key(0) / "survey" / name).numpy()
         drawn = (
@@ -130,13 +129,14 @@ def survey(
     Returns:
         A row a codec, with columns ``codec`` (kind and what differs from its defaults), ``kind``, ``bits_per_entry``,
         ``error`` (:math:`\|\hat x - x\|^2/\|x\|^2`), ``gap_db`` (error over :math:`2^{-2R}`; NaN where there is no
-        error), ``bias`` (:math:`\|E\hat x - x\|/\|x\|`, estimated without the part that is chance),
-        ``encode_entries_per_s``, ``decode_entries_per_s``, ``paper``.
+        error), ``bias`` (:math:`\|E\hat x - x\|/\|x\|`, estimated without the part that is chance;
+        NaN with one key), ``encode_entries_per_s``, ``decode_entries_per_s``, ``paper``.
 
     Raises:
-        ConfigError: settings of no codec.
+        ConfigError: settings of no codec, or less than one key.
         CodecError: an entry is NaN or infinite.
     """
+    require(keys >= 1, "keys", keys, "at least 1", "bias takes two or more")
     built = [codec if isinstance(codec, Codec) else CODECS.build(dict(codec)) for codec in codecs]
     return pd.DataFrame([_row(codec, source, keys) for codec in built])
 
@@ -166,7 +166,7 @@ def shown(table: pd.DataFrame) -> str:
             "bits/entry": table["bits_per_entry"].map("{:.3f}".format),
             "error": table["error"].map("{:.3g}".format),
             "over D(R) [dB]": table["gap_db"].map(lambda gap: "-" if math.isnan(gap) else f"{gap:.2f}"),
-            "bias": table["bias"].map("{:.3f}".format),
+            "bias": table["bias"].map(lambda bias: "-" if math.isnan(bias) else f"{bias:.3f}"),
             "encode [M/s]": (table["encode_entries_per_s"] / 1e6).map("{:.0f}".format),
             "decode [M/s]": (table["decode_entries_per_s"] / 1e6).map("{:.0f}".format),
             "paper": table["paper"],
@@ -233,8 +233,8 @@ def _row(codec: Codec, source: Source, keys: int) -> dict[str, Any]:
         mean += error / keys
         squares += errors[-1] / keys
     whole = float(mean.square().sum())
-    # Of the mean of so many, chance leaves the variance over their number.
-    chance = (squares - whole) / (keys - 1) if keys > 1 else 0.0
+    # Of the mean of so many, chance leaves the variance over their number; of one, no telling how much.
+    chance = (squares - whole) / (keys - 1) if keys > 1 else math.nan
     rate, loss = float(np.mean(bits)), float(np.mean(errors)) / energy if energy else 0.0
     return {
         "codec": label_of(codec),
@@ -242,7 +242,7 @@ def _row(codec: Codec, source: Source, keys: int) -> dict[str, Any]:
         "bits_per_entry": rate,
         "error": loss,
         "gap_db": 10 * math.log10(loss) + 20 * math.log10(2) * rate if loss > 0 else math.nan,
-        "bias": math.sqrt(max(whole - chance, 0.0) / energy) if energy else 0.0,
+        "bias": math.sqrt(np.maximum(whole - chance, 0.0) / energy) if energy else 0.0,
         "encode_entries_per_s": len(x) / min(encode_s),
         "decode_entries_per_s": len(x) / min(decode_s),
         "paper": getattr(codec, "paper", ""),

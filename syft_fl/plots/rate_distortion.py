@@ -17,10 +17,11 @@ __all__ = ["rate_distortion"]
 
 ASPECT = 0.62
 _LOWEST_DB = -45.0
+_MOST_BITS = 8.5
 
 
 def rate_distortion(
-    table: pd.DataFrame, *, source: str = "", most_bits: float = 8.5, width_in: float = DOUBLE_IN
+    table: pd.DataFrame, *, source: str = "", most_bits: float | None = None, width_in: float = DOUBLE_IN
 ) -> Figure:
     """Squared error in dB of the input's energy against bits an entry; a look for each kind of codec.
 
@@ -31,14 +32,23 @@ def rate_distortion(
     Args:
         table: what :func:`~syft_fl.experiment.survey.survey` returns.
         source: what was written, for the title.
-        most_bits: codecs with more bits an entry, or without an error, are left out.
+        most_bits: codecs with more bits an entry, or without an error, are left out. None: 8.5, or more where no
+            codec with an error takes as few.
         width_in: width of the figure [inch].
 
     Raises:
-        ConfigError: no codec is within ``most_bits``.
+        ConfigError: no codec with an error is within ``most_bits``.
     """
-    shown = table[(table["bits_per_entry"] <= most_bits) & (table["error"] > 0)]
-    require(len(shown) > 0, "most_bits", most_bits, "above the least rate in the table")
+    lossy = table[table["error"] > 0]
+    require(
+        len(lossy) > 0, "error", 0.0, "above 0 for one codec at least", "an exact one has no decibels to draw"
+    )
+    least = float(lossy["bits_per_entry"].min())
+    if most_bits is None:
+        most_bits = max(_MOST_BITS, least + 0.5)
+    shown = lossy[lossy["bits_per_entry"] <= most_bits]
+    require(len(shown) > 0, "most_bits", most_bits, f"at least {least:g}, the least rate with an error")
+    errors_db = 10 * np.log10(shown["error"])
     with styled():
         figure, axes = drawing(width_in, ASPECT * width_in)
         _draw_bounds(axes, most_bits)
@@ -57,7 +67,7 @@ def rate_distortion(
                 )
         axes.axhline(0, color="0.35", linewidth=0.7, linestyle=(0, (2, 2)), label="nothing sent", zorder=1)
         axes.set_xlim(0, most_bits)
-        axes.set_ylim(_LOWEST_DB, max(10.0, 10 * math.log10(float(shown["error"].max())) + 1))
+        axes.set_ylim(min(_LOWEST_DB, errors_db.min() - 2), max(10.0, errors_db.max() + 1))
         axes.set_xlabel("Bits an entry, all side information charged")
         axes.set_ylabel("Squared error by the input's energy [dB]")
         if source:

@@ -213,6 +213,22 @@ def test_codecs_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.Captu
     assert (tmp_path / "c" / "codecs.csv").read_text().splitlines()[1].startswith("qsgd levels=3,qsgd,")
 
 
+def test_codecs_of_exact_codecs_alone_writes_the_table_without_a_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit("codecs", "--kind", "float32", "--entries", "256", "--out", str(tmp_path / "c")) == 0
+    assert "figure: none, as no codec has an error" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["codecs.csv"]
+
+
+def test_codecs_refuses_a_file_for_a_folder_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c").touch()
+    assert _exit("codecs", "--kind", "sign", "--entries", "256", "--out", str(tmp_path / "c")) == 2
+    assert "c can't be written (File exists); choose another folder with --out" in capsys.readouterr().err
+
+
 def test_codecs_refuses_an_unknown_kind_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit("codecs", "--kind", "qsdg") == 2
     assert capsys.readouterr().err.startswith("error: kind = 'qsdg' is no codec; did you mean 'qsgd'?")

@@ -36,6 +36,15 @@ def test_bias_is_seen_apart_from_chance() -> None:
     assert biased == pytest.approx(math.sqrt(0.561), rel=0.02), "what top-k leaves out is the same each time"
 
 
+def test_one_key_says_nothing_of_bias_and_none_is_refused() -> None:
+    source = source_of("gaussian", entries=256)
+    table = survey(source, [Eden(bits=1.0)], keys=1)
+    assert math.isnan(table["bias"][0])
+    assert shown(table).splitlines()[2].split()[5] == "-"
+    with pytest.raises(ConfigError, match="keys = 0 must be at least 1"):
+        survey(source, [Eden(bits=1.0)], keys=0)
+
+
 def test_no_codec_is_below_shannon_on_his_sources() -> None:
     for name, bound_db in (("gaussian", 0.0), ("laplace", SHANNON_DB)):
         gaps_db = survey(source_of(name, entries=2**14), keys=2)["gap_db"].dropna()
@@ -110,7 +119,19 @@ def test_the_figure_draws_what_the_table_says() -> None:
     expected = table[(table["kind"] == "uniform") & (table["bits_per_entry"] < 8.5)]
     assert sorted(points["uniform"][:, 0]) == pytest.approx(sorted(expected["bits_per_entry"]))
     assert points["D(R), Gaussian"][1] == pytest.approx([8.5, -20 * math.log10(2) * 8.5])
-    with pytest.raises(ConfigError, match="most_bits"):
+
+
+def test_no_point_is_off_the_figure() -> None:
+    table = survey(source_of("gaussian", entries=2048), of_kinds(["natural", "float32"]), keys=1)
+    axes = rate_distortion(table).axes[0]
+    assert axes.get_xlim()[1] == pytest.approx(9.5), "nine bits an entry are the least here"
+    fine = pd.DataFrame({"kind": ["a", "b"], "bits_per_entry": [8.0, 2.0], "error": [1e-6, 100.0]})
+    low_db, high_db = rate_distortion(fine).axes[0].get_ylim()
+    assert low_db < -60
+    assert high_db > 20
+    with pytest.raises(ConfigError, match="most_bits = 5 must be at least 9, the least rate with an error"):
+        rate_distortion(table, most_bits=5)
+    with pytest.raises(ConfigError, match=r"error = 0\.0 must be above 0 for one codec at least"):
         rate_distortion(table[table["kind"] == "float32"])
 
 
