@@ -17,8 +17,8 @@ __all__ = ["Links"]
 class Links:
     """A link for all, and links of their own for some UEs; itself a link.
 
-    Asked as a link, without a UE, it answers for the whole cell: the longest latency, the strongest power, the first
-    change anywhere. So an access scheme that knows nothing of this class still gets every UE's own rate.
+    Asked as a link, without a UE, it answers for the whole cell: the longest latency, the first change anywhere. So an
+    access scheme that knows nothing of this class still gets every UE's own rate and power.
 
     Args:
         common: the link of every UE that has none of its own.
@@ -59,8 +59,8 @@ class Links:
     def latency_s(self) -> float:
         return max(link.latency_s for link in self._all())
 
-    def transmit_power_w(self, *, share: float) -> float:
-        return max(link.transmit_power_w(share=share) for link in self._all())
+    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+        return self.of(ue).transmit_power_w(ue, share=share, time_s=time_s)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return self.of(ue).rate_bps(ue, share=share, block=block, time_s=time_s)

@@ -25,6 +25,7 @@ __all__ = [
     "ACCESS",
     "LINKS",
     "Access",
+    "ChannelLink",
     "Link",
     "LinkModel",
     "LossyLink",
@@ -115,10 +116,11 @@ class Link(Protocol):
         """
         ...
 
-    def transmit_power_w(self, *, share: float) -> float:
-        """Power [W] that the sender puts into ``share`` (0 … 1] of the band.
+    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+        """Power [W] that the sender puts into ``share`` (0 … 1] of the band, for or from a UE.
 
-        A UE (uplink) puts all its power into its share; the base station (downlink) splits its power as the band.
+        A UE (uplink) puts all its power into its share; the base station (downlink) splits its power as the band. It
+        changes at :meth:`steady_until_s` only.
         """
         ...
 
@@ -133,6 +135,30 @@ class Link(Protocol):
 
     def steady_until_s(self, *, time_s: float) -> float:
         """First time [s] after ``time_s`` at which rates may change; infinity where never within a block."""
+        ...
+
+
+@runtime_checkable
+class ChannelLink(Protocol):
+    """What a :class:`Link` answers besides, where its rate follows from a channel.
+
+    Received power is ``transmit_power_w * mean_gain * fading_gain``; over :meth:`noise_w` it is :meth:`snr`.
+    """
+
+    def snr(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        """Signal-to-noise-and-interference ratio (linear) in ``share`` (0 … 1] of the band."""
+        ...
+
+    def mean_gain(self, ue: str, *, time_s: float) -> float:
+        """Power gain (linear) of path and shadowing; 1 would be all that is sent."""
+        ...
+
+    def fading_gain(self, ue: str, *, block: int, time_s: float) -> float:
+        """Power gain (linear) of the fading, 1 on average."""
+        ...
+
+    def noise_w(self, *, share: float) -> float:
+        """Power [W] of noise and interference in ``share`` (0 … 1] of the band."""
         ...
 
 

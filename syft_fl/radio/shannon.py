@@ -100,7 +100,7 @@ class ShannonLink:
         self._power_w = dbm_to_watt(model.power_dbm)
         self._mean_gains: dict[str, float] = {}
 
-    def transmit_power_w(self, *, share: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
         return power_in_share_w(self._power_w, share=share, direction=self._direction)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
@@ -119,19 +119,24 @@ class ShannonLink:
 
         with :math:`p` the power in that share, :math:`g` the gain of path and shadowing, :math:`h` that of the fading.
         """
-        model = self._model
-        noise_w = noise_power_w(
-            share * model.bandwidth_hz,
-            noise_dbm_per_hz=model.noise_dbm_per_hz,
-            noise_figure_db=model.noise_figure_db,
-        )
-        gain = self._mean_gain(ue, time_s) * self._fading.gain(ue, block=block, time_s=time_s)
-        return self.transmit_power_w(share=share) * gain / noise_w
+        gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
+        return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
 
     def steady_until_s(self, *, time_s: float) -> float:
         return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))
 
-    def _mean_gain(self, ue: str, time_s: float) -> float:
+    def noise_w(self, *, share: float) -> float:
+        model = self._model
+        return noise_power_w(
+            share * model.bandwidth_hz,
+            noise_dbm_per_hz=model.noise_dbm_per_hz,
+            noise_figure_db=model.noise_figure_db,
+        )
+
+    def fading_gain(self, ue: str, *, block: int, time_s: float) -> float:
+        return self._fading.gain(ue, block=block, time_s=time_s)
+
+    def mean_gain(self, ue: str, *, time_s: float) -> float:
         """Gain of path and shadowing; kept where UEs stay where they are."""
         if ue not in self._mean_gains or self._cell.moves:
             distance_m = self._cell.distance_m(ue, self._key, time_s)

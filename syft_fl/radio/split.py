@@ -46,10 +46,11 @@ class _Offer:
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """How a message, or one pass of it, goes: when its last bit leaves, how long it is on the air [s], what is lost."""
+    """How a message, or one pass of it, goes: its last bit, time [s] and energy [J] on the air, losses."""
 
     off_air_s: float
     airtime_s: float
+    energy_j: float
     attempts: int = 1
     lost: tuple[str, ...] = ()
     gaps: tuple[tuple[str, int, int], ...] = ()
@@ -183,7 +184,7 @@ class SplitMedium:
             end_s=flight.off_air_s + max(link.latency_s for link in links),
             airtime_s=flight.airtime_s,
             attempts=flight.attempts,
-            energy_j=max(link.transmit_power_w(share=self._share) for link in links) * flight.airtime_s,
+            energy_j=flight.energy_j,
             lost=flight.lost,
             gaps=flight.gaps,
         )
@@ -207,33 +208,45 @@ class SplitMedium:
             for ue, serial in zip(offer.ues, offer.serials, strict=True)
         ]
         sending = Sending(receivers, offer.bits, block=offer.block)
-        off_air_s, airtime_s = start_s, 0.0
+        off_air_s, airtime_s, energy_j = start_s, 0.0, 0.0
         while bits := sending.bits:
             begin_s = off_air_s + sending.feedback_s if sending.attempts else start_s
             tried = self._transmit(offer, bits, begin_s)
             sending.sent(tried.stretches)
             off_air_s, airtime_s = tried.off_air_s, airtime_s + tried.airtime_s
-        return _Flight(off_air_s, airtime_s, sending.attempts, sending.lost, sending.gaps)
+            energy_j += tried.energy_j
+        return _Flight(off_air_s, airtime_s, energy_j, sending.attempts, sending.lost, sending.gaps)
 
     def _transmit(self, offer: _Offer, bits: int, start_s: float) -> _Flight:
         """One pass: when its last bit leaves, and for how much of the time until then bits were sent.
 
         While the rate is 0 the sender keeps its subchannel and is silent: no airtime, no energy.
         """
-        time_s, airtime_s, left_bits, silent = start_s, 0.0, float(bits), 0
+        time_s, airtime_s, energy_j, left_bits, silent = start_s, 0.0, 0.0, float(bits), 0
         stretches = []
         while silent < _MAX_SILENT_INTERVALS:
             rate_bps, until_s = self._steady(offer, time_s)
             if rate_bps > 0:
                 needed_s = left_bits / rate_bps
+                power_w = self._power_w(offer, time_s)
                 stretches.append(Stretch(time_s, bits - left_bits, rate_bps, self._share))
                 if needed_s <= until_s - time_s:
-                    return _Flight(time_s + needed_s, airtime_s + needed_s, stretches=tuple(stretches))
+                    return _Flight(
+                        time_s + needed_s,
+                        airtime_s + needed_s,
+                        energy_j + power_w * needed_s,
+                        stretches=tuple(stretches),
+                    )
                 left_bits = max(left_bits - rate_bps * (until_s - time_s), 0.0)
                 airtime_s += until_s - time_s
+                energy_j += power_w * (until_s - time_s)
             silent = 0 if rate_bps > 0 else silent + 1
             time_s = until_s
         raise _never(offer.ues[0], time_s)
+
+    def _power_w(self, offer: _Offer, time_s: float) -> float:
+        """Of several UEs' links, the strongest one's."""
+        return max(self._links.transmit_power_w(ue, share=self._share, time_s=time_s) for ue in offer.ues)
 
     def _steady(self, offer: _Offer, time_s: float) -> tuple[float, float]:
         """Rate [bit/s] of the slowest UE of an offer at a time, and until when [s] it holds."""

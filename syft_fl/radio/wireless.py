@@ -128,7 +128,7 @@ class WirelessLink:
     def retransmission(self) -> Retransmission | None:
         return None if isinstance(self._model.loss, NoLoss) else self._model.retransmission
 
-    def transmit_power_w(self, *, share: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
         return power_in_share_w(self._power_w, share=share, direction=self._direction)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
@@ -148,14 +148,8 @@ class WirelessLink:
         with :math:`p` the power in that share, :math:`g` the gain of the path, :math:`h` that of the fading, and of the
         band :math:`B` what the rate model sends in.
         """
-        model, width_hz = self._model, share * self._occupied_hz
-        noise_w = noise_power_w(
-            width_hz, noise_dbm_per_hz=model.noise_dbm_per_hz, noise_figure_db=model.noise_figure_db
-        )
-        if model.interference_dbm_per_hz is not None:
-            noise_w += dbm_to_watt(model.interference_dbm_per_hz) * width_hz
-        gain = self._mean_gain(ue, time_s) * self._fading.gain(ue, block=block, time_s=time_s)
-        return self.transmit_power_w(share=share) * gain / noise_w
+        gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
+        return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
 
     def steady_until_s(self, *, time_s: float) -> float:
         delay_s = self._model.rate.report_delay_s
@@ -202,7 +196,19 @@ class WirelessLink:
         """First time [s] after ``time_s`` at which an SNR may change."""
         return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))
 
-    def _mean_gain(self, ue: str, time_s: float) -> float:
+    def noise_w(self, *, share: float) -> float:
+        model, width_hz = self._model, share * self._occupied_hz
+        noise_w = noise_power_w(
+            width_hz, noise_dbm_per_hz=model.noise_dbm_per_hz, noise_figure_db=model.noise_figure_db
+        )
+        if model.interference_dbm_per_hz is not None:
+            noise_w += dbm_to_watt(model.interference_dbm_per_hz) * width_hz
+        return noise_w
+
+    def fading_gain(self, ue: str, *, block: int, time_s: float) -> float:
+        return self._fading.gain(ue, block=block, time_s=time_s)
+
+    def mean_gain(self, ue: str, *, time_s: float) -> float:
         """Gain of the path; kept while the UE stays where it is."""
         until_s = self._cell.steady_until_s(time_s=time_s)
         kept = self._mean_gains.get(ue)

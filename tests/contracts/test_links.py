@@ -136,10 +136,10 @@ def test_stepping_from_block_to_block_skips_none(coherence_s: float, start_s: fl
 @every_model
 def test_uplink_power_stays_whole_and_downlink_power_is_split(model: LinkModel) -> None:
     uplink, downlink = (model.link(CELL, KEY, direction) for direction in DIRECTIONS)
-    whole_w = uplink.transmit_power_w(share=1.0)
-    assert downlink.transmit_power_w(share=1.0) == whole_w > 0
-    assert uplink.transmit_power_w(share=0.25) == whole_w
-    assert downlink.transmit_power_w(share=0.25) == whole_w / 4
+    whole_w = uplink.transmit_power_w("ue0", share=1.0, time_s=0.0)
+    assert downlink.transmit_power_w("ue0", share=1.0, time_s=0.0) == whole_w > 0
+    assert uplink.transmit_power_w("ue0", share=0.25, time_s=0.0) == whole_w
+    assert downlink.transmit_power_w("ue0", share=0.25, time_s=0.0) == whole_w / 4
 
 
 @every_model

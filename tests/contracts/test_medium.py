@@ -189,7 +189,7 @@ def test_subchannels_carry_one_transmission_each(
 ) -> None:
     link = radio.link(Cell(radius_m=100.0), KEY, direction)
     transfers = run(access.open(link, users=USERS), wanted, one_step)
-    power_w = link.transmit_power_w(share=1 / subchannels)
+    power_w = link.transmit_power_w("ue0", share=1 / subchannels, time_s=0.0)
     for t in transfers:
         waited_s = (t.attempts - 1) * feedback_s(radio)
         assert t.end_s == pytest.approx(t.start_s + t.airtime_s + waited_s + link.latency_s)
@@ -326,7 +326,7 @@ class Pattern:
     rates_bps: dict[str, tuple[float, ...]]
     latency_s: float = 0.0
 
-    def transmit_power_w(self, *, share: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
         return 2.0
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
