@@ -16,32 +16,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
-from syft_fl.errors import ClockError, TransportError
 from syft_fl.radio.links import Links
 from syft_fl.radio.medium import Link, Ticket, Transfer
+from syft_fl.radio.offers import Offer, Offers, check_time, never
 from syft_fl.radio.sending import Receiver, Sending, Stretch, retransmission_of
 from syft_fl.schema import require
 
 __all__ = ["SplitMedium"]
 
 _MAX_SILENT_INTERVALS = 100_000
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Offer:
-    """Bits that wait, in order of (ready_s, ticket)."""
-
-    ready_s: float
-    ticket: Ticket
-    ues: tuple[str, ...] = field(compare=False)
-    bits: int = field(compare=False)
-    offered_s: float = field(compare=False)
-    block: int = field(compare=False)
-    # Of each UE: how many messages for it were offered before in this block.
-    serials: tuple[int, ...] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +46,7 @@ class _Flight:
 class SplitMedium:
     """One direction of a cell whose band is split into equal subchannels for good.
 
-    The queue is in order of offering. An offer for a time that the medium has already simulated is
-    taken as one made now, so it never overtakes; one for a later time lets those before that time go first.
+    The queue is in order of offering (:mod:`~syft_fl.radio.offers`).
 
     Example:
         >>> from syft_fl.keys import Key
@@ -77,14 +62,9 @@ class SplitMedium:
     def __init__(self, link: Link, *, subchannels: int) -> None:
         self._links = link if isinstance(link, Links) else Links(link)
         self._share = 1.0 / subchannels
-        self._now_s = 0.0
-        self._tickets = 0
-        # Of each UE: its latest block, and how many messages for it were offered since that began.
-        self._offered: dict[str, tuple[int, int]] = {}
-        # Three heaps: when each subchannel is free, who waits, and what ends when.
+        self._offers = Offers()
+        # A heap: when each subchannel is free.
         self._free_s = [0.0] * subchannels
-        self._queue: list[_Offer] = []
-        self._ends: list[tuple[float, Ticket, Transfer]] = []
 
     def offer(self, ues: Sequence[str], bits: int, *, now_s: float, block: int = 0) -> Ticket:
         """Hand over bits; see :class:`~syft_fl.radio.medium.Medium`.
@@ -93,25 +73,13 @@ class SplitMedium:
             TransportError: no UE, no bits, or a rate of 0 bit/s that will never change.
             ClockError: the time is infinite or not a number.
         """
-        if not ues:
-            raise TransportError(f"{bits} bits offered for no UE; name at least one")
-        if bits < 1:
-            raise TransportError(
-                f"{bits} bits offered for {', '.join(ues)}: bits must be at least 1; "
-                "even a message without content has a header"
-            )
-        _check_time(now_s)
-        ready_s = max(now_s, self._now_s)
-        offer = _Offer(ready_s, self._tickets, tuple(ues), bits, now_s, block, ())
-        self._steady(offer, ready_s)
-        offer = replace(offer, serials=tuple(self._count(ue, block) for ue in ues))
-        self._tickets += 1
-        heapq.heappush(self._queue, offer)
-        return offer.ticket
+        offer = self._offers.made(ues, bits, now_s=now_s, block=block)
+        self._steady(offer, offer.ready_s)
+        return self._offers.add(offer)
 
     def next_event_s(self) -> float:
         """When a transmission next starts or arrives [s]; infinity where nothing is on its way."""
-        return min(self._next_start_s(), self._ends[0][0] if self._ends else math.inf)
+        return min(self._next_start_s(), self._offers.next_end_s())
 
     def advance(self, to_s: float) -> list[Transfer]:
         """Go on to a time; the transfers that ended up to it, in order of (end, ticket).
@@ -122,24 +90,13 @@ class SplitMedium:
             ClockError: the time is infinite or not a number.
             TransportError: a rate became 0 bit/s for good while bits were on the air.
         """
-        _check_time(to_s)
+        check_time(to_s)
         while self._next_start_s() <= to_s:
             self._start()
-        self._now_s = max(self._now_s, to_s)
-        ended = []
-        while self._ends and self._ends[0][0] <= to_s:
-            ended.append(heapq.heappop(self._ends)[2])
-        return ended
+        return self._offers.arrived(to_s)
 
     def state(self) -> Mapping[str, Any]:
-        return {
-            "now_s": self._now_s,
-            "tickets": self._tickets,
-            "offered": {ue: list(counted) for ue, counted in self._offered.items()},
-            "free_s": sorted(self._free_s),
-            "queue": [_plain(offer) for offer in sorted(self._queue)],
-            "ends": [_plain(transfer) for _, _, transfer in sorted(self._ends)],
-        }
+        return {**self._offers.state(), "free_s": sorted(self._free_s)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` gave.
@@ -155,25 +112,21 @@ class SplitMedium:
             f"{subchannels}, as in this medium",
             "resume with the settings that the checkpoint was made with",
         )
-        self._now_s = state["now_s"]
-        self._tickets = state["tickets"]
-        self._offered = {ue: (block, count) for ue, (block, count) in state["offered"].items()}
-        # Sorted lists are heaps.
+        self._offers.load(state)
+        # A sorted list is a heap.
         self._free_s = list(state["free_s"])
-        self._queue = [_Offer(**_tupled(offer)) for offer in state["queue"]]
-        transfers = [Transfer(**_tupled(transfer)) for transfer in state["ends"]]
-        self._ends = [(t.end_s, t.ticket, t) for t in transfers]
 
     def _next_start_s(self) -> float:
-        return max(self._queue[0].ready_s, self._free_s[0]) if self._queue else math.inf
+        return max(self._offers.next_ready_s(), self._free_s[0])
 
     def _start(self) -> None:
         """Put the first of the queue on the air."""
         start_s = self._next_start_s()
-        offer = self._queue[0]
+        offer = self._offers.first()
+        assert offer is not None
         flight = self._carry(offer, start_s)
         links = self._links.among(offer.ues)
-        heapq.heappop(self._queue)
+        self._offers.take()
         heapq.heapreplace(self._free_s, flight.off_air_s)
         transfer = Transfer(
             ticket=offer.ticket,
@@ -188,18 +141,9 @@ class SplitMedium:
             lost=flight.lost,
             gaps=flight.gaps,
         )
-        heapq.heappush(self._ends, (transfer.end_s, transfer.ticket, transfer))
+        self._offers.ends(transfer)
 
-    def _count(self, ue: str, block: int) -> int:
-        """How many messages for a UE were offered before in a block; one more from now on."""
-        latest, count = self._offered.get(ue, (block, 0))
-        # A block that comes after later ones goes on counting: no luck is met twice.
-        if block > latest:
-            latest, count = block, 0
-        self._offered[ue] = (latest, count + 1)
-        return count
-
-    def _carry(self, offer: _Offer, start_s: float) -> _Flight:
+    def _carry(self, offer: Offer, start_s: float) -> _Flight:
         """How a message goes from the first bit to the last, every pass included."""
         if not any(map(retransmission_of, self._links.among(offer.ues))):
             return self._transmit(offer, offer.bits, start_s)
@@ -217,7 +161,7 @@ class SplitMedium:
             energy_j += tried.energy_j
         return _Flight(off_air_s, airtime_s, energy_j, sending.attempts, sending.lost, sending.gaps)
 
-    def _transmit(self, offer: _Offer, bits: int, start_s: float) -> _Flight:
+    def _transmit(self, offer: Offer, bits: int, start_s: float) -> _Flight:
         """One pass: when its last bit leaves, and for how much of the time until then bits were sent.
 
         While the rate is 0 the sender keeps its subchannel and is silent: no airtime, no energy.
@@ -242,13 +186,13 @@ class SplitMedium:
                 energy_j += power_w * (until_s - time_s)
             silent = 0 if rate_bps > 0 else silent + 1
             time_s = until_s
-        raise _never(offer.ues[0], time_s)
+        raise never(offer.ues[0], time_s)
 
-    def _power_w(self, offer: _Offer, time_s: float) -> float:
+    def _power_w(self, offer: Offer, time_s: float) -> float:
         """Of several UEs' links, the strongest one's."""
         return max(self._links.transmit_power_w(ue, share=self._share, time_s=time_s) for ue in offer.ues)
 
-    def _steady(self, offer: _Offer, time_s: float) -> tuple[float, float]:
+    def _steady(self, offer: Offer, time_s: float) -> tuple[float, float]:
         """Rate [bit/s] of the slowest UE of an offer at a time, and until when [s] it holds."""
         rate_bps, ue = min(
             (self._links.rate_bps(ue, share=self._share, block=offer.block, time_s=time_s), ue)
@@ -256,33 +200,5 @@ class SplitMedium:
         )
         until_s = min(link.steady_until_s(time_s=time_s) for link in self._links.among(offer.ues))
         if rate_bps <= 0 and until_s == math.inf:
-            raise _never(ue, time_s)
+            raise never(ue, time_s)
         return rate_bps, until_s
-
-
-def _never(ue: str, time_s: float) -> TransportError:
-    return TransportError(
-        f"{ue} gets 0 bit/s from {time_s} s on, so its bits would never arrive; "
-        "bring it nearer (cell), raise the link's power, or lower its path loss and shadowing"
-    )
-
-
-def _check_time(time_s: float) -> None:
-    if not math.isfinite(time_s):
-        raise ClockError(f"a medium was given the time {time_s} s; it must be finite")
-
-
-def _plain(value: _Offer | Transfer) -> dict[str, Any]:
-    return {name: _lists(v) for name, v in asdict(value).items()}
-
-
-def _lists(value: Any) -> Any:
-    return list(map(_lists, value)) if isinstance(value, tuple) else value
-
-
-def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _tuples(v) for name, v in fields.items()}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
