@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from syft_fl.radio.medium import Link
+import numpy as np
+from numpy.typing import NDArray
+
+from syft_fl.radio.medium import ChannelLink, Link
 
 __all__ = ["Links"]
 
@@ -64,6 +67,18 @@ class Links:
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return self.of(ue).rate_bps(ue, share=share, block=block, time_s=time_s)
+
+    def rates_bps(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        """[ues] :meth:`rate_bps` of many, each with ``share`` of the band in its own block."""
+        common = self._common
+        if not self._own and isinstance(common, ChannelLink):
+            reported_s = max(time_s - common.report_delay_s, 0.0)
+            snrs = common.snrs(ues, share=share, blocks=blocks, time_s=reported_s)
+            return common.rates_at_bps(snrs, share=share)
+        asked = zip(ues, blocks, strict=True)
+        return np.array([self.rate_bps(ue, share=share, block=b, time_s=time_s) for ue, b in asked])
 
     def steady_until_s(self, *, time_s: float) -> float:
         return min(link.steady_until_s(time_s=time_s) for link in self._all())

@@ -161,6 +161,21 @@ class ChannelLink(Protocol):
         """Power [W] of noise and interference in ``share`` (0 … 1] of the band."""
         ...
 
+    @property
+    def report_delay_s(self) -> float:
+        """How old the SNR is by which the sender chooses its rate [s]."""
+        ...
+
+    def snrs(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        """[ues] :meth:`snr` of many, each with ``share`` of the band in its own block; quick when asked again."""
+        ...
+
+    def rates_at_bps(self, snrs: NDArray[np.float64], *, share: float) -> NDArray[np.float64]:
+        """[ues] rates [bit/s] that are sent in ``share`` of the band at these SNRs, if they were reported."""
+        ...
+
 
 @runtime_checkable
 class LossyLink(Protocol):

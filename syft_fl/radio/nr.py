@@ -166,6 +166,9 @@ class NrRate:
     def rate_bps(self, snr: float, *, bandwidth_hz: float, share: float, direction: str) -> float:
         return share * self._symbols_per_s(bandwidth_hz, direction) * self.table.efficiency(snr)
 
+    def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
+        return share * self._symbols_per_s(bandwidth_hz, direction) * self.table.efficiencies(snrs)
+
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
         return self.table.needed_snr(rates_bps / (self._symbols_per_s(bandwidth_hz, direction) * shares))
 

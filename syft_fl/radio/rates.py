@@ -36,7 +36,9 @@ from syft_fl.units import db_to_linear
 
 __all__ = ["CQI_EFFICIENCIES", "RATES", "CqiRate", "CqiTable", "FixedRate", "Rate", "ShannonRate"]
 
-RATES = Registry("rate model", "rate_bps", "needed_snr", "occupied_hz", "check", "report_delay_s")
+RATES = Registry(
+    "rate model", "rate_bps", "rates_bps", "needed_snr", "occupied_hz", "check", "report_delay_s"
+)
 """Rate models by kind; ``RATES(MyRate)`` adds one."""
 
 Floats = NDArray[np.float64]
@@ -75,6 +77,10 @@ class Rate(Protocol):
 
     def rate_bps(self, snr: float, *, bandwidth_hz: float, share: float, direction: str) -> float:
         """Rate [bit/s] in a share (0 … 1] of the band, chosen by an SNR (linear) in that share."""
+        ...
+
+    def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
+        """[ues] the same for many at once, each with that share."""
         ...
 
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
@@ -157,6 +163,11 @@ class ShannonRate:
         cap = math.inf if self.cap_bps_per_hz is None else self.cap_bps_per_hz
         return min(rate_bps, share * bandwidth_hz * cap)
 
+    def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
+        rates_bps = share * bandwidth_hz * np.log1p(snrs / db_to_linear(self.gap_db)) / math.log(2.0)
+        cap = math.inf if self.cap_bps_per_hz is None else self.cap_bps_per_hz
+        return np.minimum(rates_bps, share * bandwidth_hz * cap)
+
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
         return _snrs_for(rates_bps / (bandwidth_hz * shares), gap_db=self.gap_db)
 
@@ -189,6 +200,9 @@ class FixedRate:
 
     def rate_bps(self, snr: float, *, bandwidth_hz: float, share: float, direction: str) -> float:
         return share * bandwidth_hz * self.bps_per_hz
+
+    def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
+        return np.full_like(snrs, share * bandwidth_hz * self.bps_per_hz)
 
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
         return _snrs_for(rates_bps / (bandwidth_hz * shares), gap_db=self.gap_db)
@@ -235,6 +249,12 @@ class CqiTable:
         cqi = self.cqi(snr)
         return CQI_EFFICIENCIES[cqi - 1] if cqi else CQI_EFFICIENCIES[0] * (snr / self.thresholds[0])
 
+    def efficiencies(self, snrs: Floats) -> Floats:
+        """[ues] the same for many at once."""
+        cqis = np.searchsorted(np.asarray(self.thresholds), snrs, side="right")
+        repeated = CQI_EFFICIENCIES[0] * (snrs / self.thresholds[0])
+        return np.where(cqis > 0, np.asarray(CQI_EFFICIENCIES)[cqis - 1], repeated)
+
     def needed_snr(self, efficiencies: Floats) -> Floats:
         """[packets] SNR (linear) at which 10 % are lost of what is sent with [packets] efficiencies.
 
@@ -276,6 +296,9 @@ class CqiRate:
 
     def rate_bps(self, snr: float, *, bandwidth_hz: float, share: float, direction: str) -> float:
         return share * bandwidth_hz * self.table.efficiency(snr)
+
+    def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
+        return share * bandwidth_hz * self.table.efficiencies(snrs)
 
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
         return self.table.needed_snr(rates_bps / (bandwidth_hz * shares))

@@ -7,11 +7,16 @@ Left out: interference of other cells, finite block lengths, modulation tables, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from syft_fl.keys import Key
 from syft_fl.radio.cell import Cell
 from syft_fl.radio.fading import Fading, NoFading, Rayleigh
+from syft_fl.radio.gains import Gains
 from syft_fl.radio.medium import LINKS, Link
 from syft_fl.radio.pathloss import path_gain, shadowing_gain
 from syft_fl.radio.power import check_direction, power_in_share_w
@@ -99,6 +104,7 @@ class ShannonLink:
         self._fading = model.fading_of(key / direction / "fading")
         self._power_w = dbm_to_watt(model.power_dbm)
         self._mean_gains: dict[str, float] = {}
+        self._gains = Gains(self._gain, lambda time_s: self.steady_until_s(time_s=time_s))
 
     def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
         return power_in_share_w(self._power_w, share=share, direction=self._direction)
@@ -119,8 +125,24 @@ class ShannonLink:
 
         with :math:`p` the power in that share, :math:`g` the gain of path and shadowing, :math:`h` that of the fading.
         """
-        gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
+        gain = self._gain(ue, block, time_s)
         return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
+
+    @property
+    def report_delay_s(self) -> float:
+        return 0.0
+
+    def snrs(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        power_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
+        return power_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+
+    def rates_at_bps(self, snrs: NDArray[np.float64], *, share: float) -> NDArray[np.float64]:
+        return np.asarray(share * self._model.bandwidth_hz * np.log1p(snrs) / math.log(2.0))
+
+    def _gain(self, ue: str, block: int, time_s: float) -> float:
+        return self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
 
     def steady_until_s(self, *, time_s: float) -> float:
         return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))

@@ -21,6 +21,7 @@ Left out: interference that comes and goes with other cells' load, power control
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from syft_fl.keys import Key
 from syft_fl.radio.cell import Cell
 from syft_fl.radio.fading import FADINGS, FadingModel, Rayleigh
+from syft_fl.radio.gains import Gains
 from syft_fl.radio.losses import LOSSES, Loss, NoLoss
 from syft_fl.radio.medium import LINKS, Link, Try
 from syft_fl.radio.paths import PATHS, LogDistance, Path
@@ -123,6 +125,7 @@ class WirelessLink:
         self._occupied_hz = model.rate.occupied_hz(model.bandwidth_hz)
         # Of each UE: until when [s] its mean gain holds, and the gain.
         self._mean_gains: dict[str, tuple[float, float]] = {}
+        self._gains = Gains(self._gain, self._change_s)
 
     @property
     def retransmission(self) -> Retransmission | None:
@@ -148,8 +151,24 @@ class WirelessLink:
         with :math:`p` the power in that share, :math:`g` the gain of the path, :math:`h` that of the fading, and of the
         band :math:`B` what the rate model sends in.
         """
-        gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
+        gain = self._gain(ue, block, time_s)
         return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
+
+    @property
+    def report_delay_s(self) -> float:
+        return self._model.rate.report_delay_s
+
+    def snrs(self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float) -> Floats:
+        powers_w = np.array([self.transmit_power_w(ue, share=share, time_s=time_s) for ue in ues])
+        return powers_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+
+    def rates_at_bps(self, snrs: Floats, *, share: float) -> Floats:
+        return self._model.rate.rates_bps(
+            snrs, bandwidth_hz=self._model.bandwidth_hz, share=share, direction=self._direction
+        )
+
+    def _gain(self, ue: str, block: int, time_s: float) -> float:
+        return self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
 
     def steady_until_s(self, *, time_s: float) -> float:
         delay_s = self._model.rate.report_delay_s
