@@ -15,7 +15,7 @@
 - :mod:`~syft_fl.radio.phase`: how long a cohort's transmission takes on average
 """
 
-from syft_fl.radio.access import Ofdma, Tdma
+from syft_fl.radio.access import FairOfdma, Noma, Ofdma, Tdma
 from syft_fl.radio.cell import Cell
 from syft_fl.radio.constant import Constant
 from syft_fl.radio.doppler import GaussMarkov, Jakes
@@ -66,6 +66,7 @@ __all__ = [
     "Disc",
     "Fading",
     "FadingModel",
+    "FairOfdma",
     "FixedRate",
     "FreeSpace",
     "GaussMarkov",
@@ -87,6 +88,7 @@ __all__ = [
     "NoFading",
     "NoLoss",
     "NoRetransmission",
+    "Noma",
     "NrRate",
     "Ofdma",
     "Packet",

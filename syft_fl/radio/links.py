@@ -7,12 +7,14 @@ rate, with the strongest one's power, and has arrived after the longest latency.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syft_fl.radio.medium import ChannelLink, Link
+from syft_fl.radio.offers import never
 
 __all__ = ["Links"]
 
@@ -60,7 +62,7 @@ class Links:
 
     @property
     def latency_s(self) -> float:
-        return max(link.latency_s for link in self._all())
+        return max(link.latency_s for link in self.all())
 
     def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
         return self.of(ue).transmit_power_w(ue, share=share, time_s=time_s)
@@ -80,8 +82,56 @@ class Links:
         asked = zip(ues, blocks, strict=True)
         return np.array([self.rate_bps(ue, share=share, block=b, time_s=time_s) for ue, b in asked])
 
-    def steady_until_s(self, *, time_s: float) -> float:
-        return min(link.steady_until_s(time_s=time_s) for link in self._all())
+    def snrs(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        """[ues] signal-to-noise ratio (linear) of many; all their links have to be ``ChannelLink``."""
+        common = self._common
+        if not self._own and isinstance(common, ChannelLink):
+            return common.snrs(ues, share=share, blocks=blocks, time_s=time_s)
+        asked = {"share": share, "time_s": time_s}
+        each = zip(ues, blocks, strict=True)
+        return np.array([self._channel(ue).snr(ue, block=b, **asked) for ue, b in each])
 
-    def _all(self) -> tuple[Link, ...]:
+    def rates_at_bps(
+        self, ues: Sequence[str], snrs: NDArray[np.float64], *, share: float
+    ) -> NDArray[np.float64]:
+        """[ues] rate [bit/s] that each is sent with at its SNR; all their links have to be ``ChannelLink``."""
+        if not self._own:
+            return self._channel(ues[0]).rates_at_bps(snrs, share=share)
+        return np.array(
+            [
+                self._channel(ue).rates_at_bps(snrs[number : number + 1], share=share)[0]
+                for number, ue in enumerate(ues)
+            ]
+        )
+
+    def powers_w(
+        self, groups: Sequence[Sequence[str]], *, share: float, time_s: float
+    ) -> NDArray[np.float64]:
+        """[groups] the strongest one's power [W] of each group of UEs."""
+        power_w = self.transmit_power_w
+        return np.array([max([power_w(ue, share=share, time_s=time_s) for ue in ues]) for ues in groups])
+
+    def require_rate(self, ues: Sequence[str], *, share: float, block: int, time_s: float) -> None:
+        """Refuse UEs that would never get a bit.
+
+        Raises:
+            TransportError: one has 0 bit/s, and its link never changes.
+        """
+        for ue in ues:
+            rate_bps = self.rate_bps(ue, share=share, block=block, time_s=time_s)
+            if rate_bps <= 0 and self.of(ue).steady_until_s(time_s=time_s) == math.inf:
+                raise never(ue, time_s)
+
+    def steady_until_s(self, *, time_s: float) -> float:
+        return min(link.steady_until_s(time_s=time_s) for link in self.all())
+
+    def _channel(self, ue: str) -> ChannelLink:
+        link = self.of(ue)
+        assert isinstance(link, ChannelLink)
+        return link
+
+    def all(self) -> tuple[Link, ...]:
+        """The common link, and those of their own."""
         return (self._common, *self._own.values())

@@ -89,6 +89,7 @@ class Try:
         times_s: [packets] when each began [s].
         rates_bps: [packets] rate [bit/s] at which each was sent: of several UEs, the slowest one's.
         shares: [packets] share of the band (0 … 1] that each had.
+        clear: [packets] what others in the same band left of each one's signal-to-noise ratio (0 … 1].
         combined_snr: [packets] what :meth:`LossyLink.lost` gave for each one's try before; 0 for a first try.
     """
 
@@ -99,6 +100,7 @@ class Try:
     times_s: NDArray[np.float64]
     rates_bps: NDArray[np.float64]
     shares: NDArray[np.float64]
+    clear: NDArray[np.float64]
     combined_snr: NDArray[np.float64]
 
 

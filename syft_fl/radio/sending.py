@@ -9,16 +9,19 @@ smallest one's packets, with the longest header, and repeated after the slowest 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.radio.links import Links
 from syft_fl.radio.medium import Link, LossyLink, Try
+from syft_fl.radio.offers import Offer
 from syft_fl.radio.retransmission import Retransmission
 
-__all__ = ["Receiver", "Sending", "Stretch", "retransmission_of"]
+__all__ = ["Receiver", "Sending", "Stretch", "retransmission_of", "sending_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class Stretch:
         bits: sent before it in the same pass.
         rate_bps: the rate [bit/s], above 0.
         share: the share of the band (0 … 1].
+        clear: what others in the same band leave of the signal-to-noise ratio (0 … 1]; 1: nobody else is there.
     """
 
     start_s: float
     bits: float
     rate_bps: float
     share: float
+    clear: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,16 @@ class Receiver:
 def retransmission_of(link: Link) -> Retransmission | None:
     """How a link repeats what it loses; None: it loses nothing, and needs no :class:`Sending`."""
     return link.retransmission if isinstance(link, LossyLink) else None
+
+
+def sending_of(offer: Offer, links: Links) -> Sending | None:
+    """An offer on its way; None: none of its links loses anything, so it goes as it is."""
+    if not any(map(retransmission_of, links.among(offer.ues))):
+        return None
+    receivers = [
+        Receiver(ue, links.of(ue), serial) for ue, serial in zip(offer.ues, offer.serials, strict=True)
+    ]
+    return Sending(receivers, offer.bits, block=offer.block)
 
 
 class Sending:
@@ -123,7 +138,7 @@ class Sending:
             stretches: how it went, in order of time.
         """
         packets = self._packets()
-        times_s, rates_bps, shares = _begins(self._sizes[packets], stretches)
+        times_s, rates_bps, shares, clear = _begins(self._sizes[packets], stretches)
         self.attempts += 1
         for number, (receiver, link, _) in enumerate(self._receivers):
             missing = self._missing[number]
@@ -138,6 +153,7 @@ class Sending:
                 times_s=times_s[here],
                 rates_bps=rates_bps[here],
                 shares=shares[here],
+                clear=clear[here],
                 combined_snr=self._combined[number][hit],
             )
             if not len(hit):
@@ -145,6 +161,20 @@ class Sending:
             is_lost, combined = link.lost(receiver.ue, tried)
             self._combined[number][hit] = combined
             self._missing[number] = np.setdiff1d(missing, hit[~is_lost], assume_unique=True)
+
+    def state(self) -> dict[str, Any]:
+        """How far it has come, as plain data."""
+        return {
+            "attempts": self.attempts,
+            "missing": [missing.tolist() for missing in self._missing],
+            "combined": [combined.tolist() for combined in self._combined],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave of the same message."""
+        self.attempts = state["attempts"]
+        self._missing = [np.array(missing, dtype=np.int64) for missing in state["missing"]]
+        self._combined = [np.array(combined, dtype=np.float64) for combined in state["combined"]]
 
     def _packets(self) -> NDArray[np.int64]:
         """What goes in the next pass: all that a UE lacks which still has a try."""
@@ -158,13 +188,11 @@ class Sending:
         return wanted[0] if len(wanted) == 1 else np.unique(np.concatenate(wanted))
 
 
-def _begins(
-    sizes: NDArray[np.int64], stretches: Sequence[Stretch]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """[packets] when each begins [s], its rate [bit/s] and its share then; of [packets] bits, back to back."""
+def _begins(sizes: NDArray[np.int64], stretches: Sequence[Stretch]) -> tuple[NDArray[np.float64], ...]:
+    """[packets] when each begins [s], its rate [bit/s], share and clearness then; of [packets] bits, back to back."""
     before = np.cumsum(sizes) - sizes
-    starts_s, bits, rates_bps, shares = np.array(
-        [(s.start_s, s.bits, s.rate_bps, s.share) for s in stretches]
+    starts_s, bits, rates_bps, shares, clear = np.array(
+        [(s.start_s, s.bits, s.rate_bps, s.share, s.clear) for s in stretches]
     ).T
     at = np.searchsorted(bits, before, side="right") - 1
-    return starts_s[at] + (before - bits[at]) / rates_bps[at], rates_bps[at], shares[at]
+    return starts_s[at] + (before - bits[at]) / rates_bps[at], rates_bps[at], shares[at], clear[at]

@@ -22,7 +22,7 @@ from typing import Any
 from syft_fl.radio.links import Links
 from syft_fl.radio.medium import Link, Ticket, Transfer
 from syft_fl.radio.offers import Offer, Offers, check_time, never
-from syft_fl.radio.sending import Receiver, Sending, Stretch, retransmission_of
+from syft_fl.radio.sending import Stretch, sending_of
 from syft_fl.schema import require
 
 __all__ = ["SplitMedium"]
@@ -145,13 +145,9 @@ class SplitMedium:
 
     def _carry(self, offer: Offer, start_s: float) -> _Flight:
         """How a message goes from the first bit to the last, every pass included."""
-        if not any(map(retransmission_of, self._links.among(offer.ues))):
+        sending = sending_of(offer, self._links)
+        if sending is None:
             return self._transmit(offer, offer.bits, start_s)
-        receivers = [
-            Receiver(ue, self._links.of(ue), serial)
-            for ue, serial in zip(offer.ues, offer.serials, strict=True)
-        ]
-        sending = Sending(receivers, offer.bits, block=offer.block)
         off_air_s, airtime_s, energy_j = start_s, 0.0, 0.0
         while bits := sending.bits:
             begin_s = off_air_s + sending.feedback_s if sending.attempts else start_s

@@ -177,7 +177,7 @@ class WirelessLink:
 
     def lost(self, ue: str, tried: Try) -> tuple[NDArray[np.bool_], Floats]:
         model = self._model
-        snr = self._snrs(ue, tried)
+        snr = self._snrs(ue, tried) * tried.clear
         needed = model.rate.needed_snr(
             tried.rates_bps,
             bandwidth_hz=model.bandwidth_hz,
