@@ -47,6 +47,74 @@ class _Divided:
     clear: Floats
 
 
+class Crowd:
+    """Who is on the air: the UEs of all messages in a row, those of one message side by side.
+
+    Attributes:
+        flows: the messages, in the order of their start.
+        ues: for or from whom.
+        blocks: [ues] the fading block of each one's message.
+    """
+
+    def __init__(self) -> None:
+        self.flows: list[Flow] = []
+        self.ues: list[str] = []
+        self.blocks: list[int] = []
+        self._lossy = 0
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    @property
+    def firsts(self) -> list[str]:
+        """[flows] the first UE of each."""
+        return self.ues if self._alone else [flow.offer.ues[0] for flow in self.flows]
+
+    @property
+    def lossy(self) -> bool:
+        """Whether any of them may lose something."""
+        return self._lossy > 0
+
+    def add(self, flows: Sequence[Flow]) -> None:
+        """More messages."""
+        for flow in flows:
+            self.flows.append(flow)
+            self.ues += flow.offer.ues
+            self.blocks += [flow.offer.block] * len(flow.offer.ues)
+            self._lossy += flow.lossy
+
+    def take(self, numbers: Sequence[int]) -> list[Flow]:
+        """Those with these numbers, ascending, which then are no longer here."""
+        taken = [self.flows[number] for number in numbers]
+        alone = self._alone
+        for number in reversed(numbers):
+            self._lossy -= self.flows[number].lossy
+            del self.flows[number]
+            if alone:
+                del self.ues[number], self.blocks[number]
+        if not alone:
+            rest, self.flows, self.ues, self.blocks, self._lossy = self.flows, [], [], [], 0
+            self.add(rest)
+        return taken
+
+    def least(self, values: Floats) -> Floats:
+        """[flows] the least value of each one's UEs, of [ues] values."""
+        return values if self._alone else np.minimum.reduceat(values, self._starts())
+
+    def greatest(self, values: Floats) -> Floats:
+        """[flows] the greatest value of each one's UEs, of [ues] values."""
+        return values if self._alone else np.maximum.reduceat(values, self._starts())
+
+    @property
+    def _alone(self) -> bool:
+        """Whether every message is of one UE."""
+        return len(self.ues) == len(self.flows)
+
+    def _starts(self) -> NDArray[np.int64]:
+        counts = np.array([len(flow.offer.ues) for flow in self.flows])
+        return np.asarray(np.cumsum(counts) - counts)
+
+
 class Division(Protocol):
     """How a band is divided among those who are on the air."""
 
@@ -58,7 +126,7 @@ class Division(Protocol):
         """
         ...
 
-    def divide(self, flows: Sequence[Flow], links: Links, time_s: float) -> _Divided:
+    def divide(self, crowd: Crowd, links: Links, time_s: float) -> _Divided:
         """Rates of all at a time."""
         ...
 
@@ -69,11 +137,10 @@ class FairShares:
     def check(self, link: Link) -> None:
         """Any link suits it."""
 
-    def divide(self, flows: Sequence[Flow], links: Links, time_s: float) -> _Divided:
-        share = 1.0 / len(flows)
-        ues, blocks, firsts = _flat(flows)
-        rates_bps = links.rates_bps(ues, share=share, blocks=blocks, time_s=time_s)
-        return _Divided(_least(rates_bps, firsts, flows), share, np.ones(len(flows)))
+    def divide(self, crowd: Crowd, links: Links, time_s: float) -> _Divided:
+        share = 1.0 / len(crowd)
+        rates_bps = links.rates_bps(crowd.ues, share=share, blocks=crowd.blocks, time_s=time_s)
+        return _Divided(crowd.least(rates_bps), share, np.ones(len(crowd)))
 
 
 class Superposed:
@@ -96,18 +163,16 @@ class Superposed:
             "use kind = 'shannon' or 'wireless' without report_delay_s",
         )
 
-    def divide(self, flows: Sequence[Flow], links: Links, time_s: float) -> _Divided:
-        ues, blocks, firsts = _flat(flows)
-        snrs = _least(links.snrs(ues, share=1.0, blocks=blocks, time_s=time_s), firsts, flows)
+    def divide(self, crowd: Crowd, links: Links, time_s: float) -> _Divided:
+        snrs = crowd.least(links.snrs(crowd.ues, share=1.0, blocks=crowd.blocks, time_s=time_s))
         # Strongest first; of equals the one that was offered first.
-        order = np.lexsort((np.array([flow.offer.ticket for flow in flows]), -snrs))
+        tickets = np.array([flow.offer.ticket for flow in crowd.flows])
+        order = np.lexsort((tickets, -snrs))
         ordered = snrs[order]
         later = np.concatenate((np.cumsum(ordered[:0:-1])[::-1], [0.0]))
         clear = np.empty_like(snrs)
         clear[order] = 1.0 / (1.0 + later)
-        firsts_of = np.array([flow.offer.ues[0] for flow in flows])
-        rates_bps = links.rates_at_bps(firsts_of.tolist(), snrs * clear, share=1.0)
-        return _Divided(rates_bps, 1.0, clear)
+        return _Divided(links.rates_at_bps(crowd.firsts, snrs * clear, share=1.0), 1.0, clear)
 
 
 class FluidMedium:
@@ -131,14 +196,15 @@ class FluidMedium:
         self._division = division
         self._offers = Offers()
         self._at_s = 0.0
-        # On the air, in the order of their start, and what is left, spent and passed of each by ``_at_s``.
-        self._flows: list[Flow] = []
+        # On the air, and what is left, spent and passed of each by ``_at_s``.
+        self._crowd = Crowd()
         self._left_bits, self._airtime_s, self._energy_j = (np.empty(0) for _ in range(3))
         # Between two passes.
         self._waiting: list[Flow] = []
         # What holds since ``_at_s``, and until when; None: to be found anew.
         self._divided: _Divided | None = None
         self._powers_w = np.empty(0)
+        self._ends_s = np.empty(0)
         self._until_s = math.inf
         self._silent = 0
 
@@ -177,7 +243,7 @@ class FluidMedium:
         return {
             **self._offers.state(),
             "at_s": self._at_s,
-            "flows": [flow.state() for flow in self._flows],
+            "flows": [flow.state() for flow in self._crowd.flows],
             "waiting": [flow.state() for flow in self._waiting],
             "silent": self._silent,
         }
@@ -187,7 +253,8 @@ class FluidMedium:
         self._offers.load(state)
         self._at_s = state["at_s"]
         self._divided, self._until_s = None, math.inf
-        self._flows = [Flow.of(flow, self._links) for flow in state["flows"]]
+        self._crowd = Crowd()
+        self._crowd.add([Flow.of(flow, self._links) for flow in state["flows"]])
         self._waiting = [Flow.of(flow, self._links) for flow in state["waiting"]]
         self._silent = state["silent"]
         self._read()
@@ -195,35 +262,29 @@ class FluidMedium:
     def _next_change_s(self) -> float:
         change_s = min((flow.resume_s for flow in self._waiting), default=math.inf)
         change_s = min(change_s, self._offers.next_ready_s())
-        if not self._flows:
+        if not self._crowd.flows:
             return change_s
         self._divide()
-        return min(change_s, self._until_s, float(self._ends_s().min()))
-
-    def _ends_s(self) -> Floats:
-        """[flows] when each would end its pass, if nothing changed before."""
-        assert self._divided is not None
-        with np.errstate(divide="ignore"):
-            return self._at_s + self._left_bits / self._divided.rates_bps
+        return min(change_s, self._until_s, float(self._ends_s.min()))
 
     def _divide(self) -> None:
         """Find the rates that hold from now on."""
         if self._divided is not None:
             return
-        self._divided = self._division.divide(self._flows, self._links, self._at_s)
-        share = self._divided.share
-        self._powers_w = self._links.powers_w(
-            [flow.offer.ues for flow in self._flows], share=share, time_s=self._at_s
-        )
+        crowd = self._crowd
+        self._divided = divided = self._division.divide(crowd, self._links, self._at_s)
+        powers_w = self._links.powers_w(crowd.ues, share=divided.share, time_s=self._at_s)
+        self._powers_w = crowd.greatest(powers_w)
         self._until_s = self._links.steady_until_s(time_s=self._at_s)
-        if self._until_s == math.inf and not self._divided.rates_bps.any():
-            raise never(self._flows[0].offer.ues[0], self._at_s)
+        if self._until_s == math.inf and not divided.rates_bps.any():
+            raise never(crowd.ues[0], self._at_s)
+        # When each would end its pass, if nothing changed before.
+        with np.errstate(divide="ignore"):
+            self._ends_s = self._at_s + self._left_bits / divided.rates_bps
 
     def _go_to(self, now_s: float) -> None:
         """Let bits flow until the next change, and make it."""
-        ended: list[Flow] = []
-        if self._flows:
-            ended = self._flow(now_s)
+        ended = self._flow(now_s) if self._crowd.flows else []
         changed = bool(ended)
         if now_s >= self._until_s:
             changed = True
@@ -244,9 +305,10 @@ class FluidMedium:
             resumed.append(started)
         if resumed:
             changed = True
-            self._write_back()
-            self._flows += resumed
-            self._read()
+            self._crowd.add(resumed)
+            for name in ("left_bits", "airtime_s", "energy_j"):
+                theirs = [getattr(flow, name) for flow in resumed]
+                setattr(self, f"_{name}", np.append(getattr(self, f"_{name}"), theirs))
         if changed:
             self._divided = None
 
@@ -255,32 +317,34 @@ class FluidMedium:
         divided = self._divided
         assert divided is not None
         took_s, rates_bps = now_s - self._at_s, divided.rates_bps
-        ends = self._ends_s() <= now_s
+        ends = self._ends_s <= now_s
         bits = np.where(ends, self._left_bits, np.minimum(rates_bps * took_s, self._left_bits))
         if took_s > 0:
             self._silent = 0 if rates_bps.any() else self._silent + 1
             if self._silent > _MAX_SILENT_STRETCHES:
-                raise never(self._flows[0].offer.ues[0], self._at_s)
-            self._note(bits, took_s)
+                raise never(self._crowd.ues[0], self._at_s)
+            if self._crowd.lossy:
+                self._note(bits)
             on_air_s = np.where(rates_bps > 0, took_s, 0.0)
             self._airtime_s += on_air_s
             self._energy_j += self._powers_w * on_air_s
         self._left_bits = np.where(ends, 0.0, self._left_bits - bits)
         if not ends.any():
             return []
-        self._write_back()
-        ended = [flow for flow, end in zip(self._flows, ends.tolist(), strict=True) if end]
-        self._flows = [flow for flow, end in zip(self._flows, ends.tolist(), strict=True) if not end]
+        over = np.flatnonzero(ends).tolist()
+        ended = self._crowd.take(over)
+        for number, flow in zip(over, ended, strict=True):
+            flow.airtime_s, flow.energy_j = float(self._airtime_s[number]), float(self._energy_j[number])
         stay = ~ends
         self._left_bits, self._airtime_s = self._left_bits[stay], self._airtime_s[stay]
         self._energy_j = self._energy_j[stay]
         return ended
 
-    def _note(self, bits: Floats, took_s: float) -> None:
+    def _note(self, bits: Floats) -> None:
         """Stretches of those who may lose something."""
         divided = self._divided
         assert divided is not None
-        for number, flow in enumerate(self._flows):
+        for number, flow in enumerate(self._crowd.flows):
             if flow.lossy and bits[number] > 0:
                 flow.note(
                     self._at_s,
@@ -293,28 +357,11 @@ class FluidMedium:
     def _write_back(self) -> None:
         """Tell the flows what is left and spent of each."""
         columns = (self._left_bits.tolist(), self._airtime_s.tolist(), self._energy_j.tolist())
-        for flow, left_bits, airtime_s, energy_j in zip(self._flows, *columns, strict=True):
+        for flow, left_bits, airtime_s, energy_j in zip(self._crowd.flows, *columns, strict=True):
             flow.left_bits, flow.airtime_s, flow.energy_j = left_bits, airtime_s, energy_j
 
     def _read(self) -> None:
         """The other way round."""
-        self._left_bits = np.array([flow.left_bits for flow in self._flows])
-        self._airtime_s = np.array([flow.airtime_s for flow in self._flows])
-        self._energy_j = np.array([flow.energy_j for flow in self._flows])
-
-
-def _flat(flows: Sequence[Flow]) -> tuple[list[str], list[int], list[int]]:
-    """UEs of all flows in a row, the block of each, and where each flow's begin."""
-    ues: list[str] = []
-    blocks: list[int] = []
-    firsts: list[int] = []
-    for flow in flows:
-        firsts.append(len(ues))
-        ues += flow.offer.ues
-        blocks += [flow.offer.block] * len(flow.offer.ues)
-    return ues, blocks, firsts
-
-
-def _least(values: Floats, firsts: list[int], flows: Sequence[Flow]) -> Floats:
-    """[flows] the least of each one's UEs."""
-    return values if len(values) == len(flows) else np.minimum.reduceat(values, firsts)
+        self._left_bits = np.array([flow.left_bits for flow in self._crowd.flows])
+        self._airtime_s = np.array([flow.airtime_s for flow in self._crowd.flows])
+        self._energy_j = np.array([flow.energy_j for flow in self._crowd.flows])

@@ -41,12 +41,15 @@ class Links:
 
     def __init__(self, common: Link) -> None:
         self._common = common
+        # Asking a protocol's isinstance takes longer than many a rate.
+        self._channel_of_all = common if isinstance(common, ChannelLink) else None
         self._own: dict[str, Link] = {}
 
     def set(self, ue: str | None, link: Link) -> None:
         """Give a UE a link of its own; None: all that have none."""
         if ue is None:
             self._common = link
+            self._channel_of_all = link if isinstance(link, ChannelLink) else None
         else:
             self._own[ue] = link
 
@@ -74,8 +77,8 @@ class Links:
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
         """[ues] :meth:`rate_bps` of many, each with ``share`` of the band in its own block."""
-        common = self._common
-        if not self._own and isinstance(common, ChannelLink):
+        common = None if self._own else self._channel_of_all
+        if common is not None:
             reported_s = max(time_s - common.report_delay_s, 0.0)
             snrs = common.snrs(ues, share=share, blocks=blocks, time_s=reported_s)
             return common.rates_at_bps(snrs, share=share)
@@ -86,8 +89,8 @@ class Links:
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
         """[ues] signal-to-noise ratio (linear) of many; all their links have to be ``ChannelLink``."""
-        common = self._common
-        if not self._own and isinstance(common, ChannelLink):
+        common = None if self._own else self._channel_of_all
+        if common is not None:
             return common.snrs(ues, share=share, blocks=blocks, time_s=time_s)
         asked = {"share": share, "time_s": time_s}
         each = zip(ues, blocks, strict=True)
@@ -97,8 +100,9 @@ class Links:
         self, ues: Sequence[str], snrs: NDArray[np.float64], *, share: float
     ) -> NDArray[np.float64]:
         """[ues] rate [bit/s] that each is sent with at its SNR; all their links have to be ``ChannelLink``."""
-        if not self._own:
-            return self._channel(ues[0]).rates_at_bps(snrs, share=share)
+        common = None if self._own else self._channel_of_all
+        if common is not None:
+            return common.rates_at_bps(snrs, share=share)
         return np.array(
             [
                 self._channel(ue).rates_at_bps(snrs[number : number + 1], share=share)[0]
@@ -106,12 +110,12 @@ class Links:
             ]
         )
 
-    def powers_w(
-        self, groups: Sequence[Sequence[str]], *, share: float, time_s: float
-    ) -> NDArray[np.float64]:
-        """[groups] the strongest one's power [W] of each group of UEs."""
-        power_w = self.transmit_power_w
-        return np.array([max([power_w(ue, share=share, time_s=time_s) for ue in ues]) for ues in groups])
+    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
+        """[ues] :meth:`transmit_power_w` of many."""
+        common = None if self._own else self._channel_of_all
+        if common is not None:
+            return common.powers_w(ues, share=share, time_s=time_s)
+        return np.array([self.transmit_power_w(ue, share=share, time_s=time_s) for ue in ues])
 
     def require_rate(self, ues: Sequence[str], *, share: float, block: int, time_s: float) -> None:
         """Refuse UEs that would never get a bit.

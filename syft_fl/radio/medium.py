@@ -168,6 +168,10 @@ class ChannelLink(Protocol):
         """How old the SNR is by which the sender chooses its rate [s]."""
         ...
 
+    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
+        """[ues] :meth:`Link.transmit_power_w` of many."""
+        ...
+
     def snrs(
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:

@@ -135,8 +135,12 @@ class ShannonLink:
     def snrs(
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
+        powers_w = self.powers_w(ues, share=share, time_s=time_s)
+        return powers_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+
+    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
         power_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
-        return power_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+        return np.full(len(ues), power_w)
 
     def rates_at_bps(self, snrs: NDArray[np.float64], *, share: float) -> NDArray[np.float64]:
         return np.asarray(share * self._model.bandwidth_hz * np.log1p(snrs) / math.log(2.0))

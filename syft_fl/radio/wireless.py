@@ -159,8 +159,12 @@ class WirelessLink:
         return self._model.rate.report_delay_s
 
     def snrs(self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float) -> Floats:
-        powers_w = np.array([self.transmit_power_w(ue, share=share, time_s=time_s) for ue in ues])
+        powers_w = self.powers_w(ues, share=share, time_s=time_s)
         return powers_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+
+    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> Floats:
+        power_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
+        return np.full(len(ues), power_w)
 
     def rates_at_bps(self, snrs: Floats, *, share: float) -> Floats:
         return self._model.rate.rates_bps(
