@@ -132,8 +132,15 @@ def _expected_phase_s(
     scenario: Scenario, direction: str, cohorts: Sequence[Sequence[str | Sequence[str]]], bits: int
 ) -> float:
     settings = scenario.uplink if direction == "uplink" else scenario.downlink
-    link = settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
-    return expected_phase_s(settings.access, link, cohorts, bits, users=scenario.population.chosen)
+    key = Key(scenario.seed) / "radio"
+    return expected_phase_s(
+        settings.access,
+        settings.link.link(scenario.cell, key, direction),
+        cohorts,
+        bits,
+        users=scenario.population.chosen,
+        key=key / direction / "access",
+    )
 
 
 def mean_samples(scenario: Scenario, dataset: Dataset) -> float:

@@ -11,11 +11,13 @@
 - links: :mod:`~syft_fl.radio.constant`, :mod:`~syft_fl.radio.trace`, :mod:`~syft_fl.radio.wireless` of all these parts,
   and in short :mod:`~syft_fl.radio.shannon`
 - :mod:`~syft_fl.radio.links`: links of their own for some UEs
-- :mod:`~syft_fl.radio.access`: TDMA and OFDMA, on the event machine of :mod:`~syft_fl.radio.split`
+- :mod:`~syft_fl.radio.access`: who has the band when (registry ``ACCESS``), on three event machines: parts for good
+  (:mod:`~syft_fl.radio.split`), shares that change with who is on the air (:mod:`~syft_fl.radio.fluid`), and turns
+  (:mod:`~syft_fl.radio.turns`) of a :mod:`~syft_fl.radio.scheduler` or of :mod:`~syft_fl.radio.contention`
 - :mod:`~syft_fl.radio.phase`: how long a cohort's transmission takes on average
 """
 
-from syft_fl.radio.access import FairOfdma, Noma, Ofdma, Tdma
+from syft_fl.radio.access import Aloha, Csma, FairOfdma, Noma, Ofdma, Scheduler, Tdma
 from syft_fl.radio.cell import Cell
 from syft_fl.radio.constant import Constant
 from syft_fl.radio.doppler import GaussMarkov, Jakes
@@ -56,6 +58,7 @@ __all__ = [
     "RATES",
     "RETRANSMISSIONS",
     "Access",
+    "Aloha",
     "Arq",
     "Bler",
     "Cell",
@@ -63,6 +66,7 @@ __all__ = [
     "Constant",
     "CqiRate",
     "CqiTable",
+    "Csma",
     "Disc",
     "Fading",
     "FadingModel",
@@ -102,6 +106,7 @@ __all__ = [
     "Retransmission",
     "Rician",
     "Ring",
+    "Scheduler",
     "Shannon",
     "ShannonRate",
     "Tdma",

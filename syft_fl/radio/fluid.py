@@ -4,7 +4,7 @@ Bits flow: between two events every message has a rate, and what is left of it f
 starts, ends a pass or goes on after a report, or a change of the channels. At an event all rates are found anew, in one
 vectorised operation: in general they are not linear in the share.
 
-How the band is divided is a :class:`Division`.
+How the band is divided is a :class:`Division`. A UE has one amplifier: its messages go one after the other.
 
 Left out: the time that it takes to tell everybody of their new share.
 """
@@ -201,6 +201,9 @@ class FluidMedium:
         self._left_bits, self._airtime_s, self._energy_j = (np.empty(0) for _ in range(3))
         # Between two passes.
         self._waiting: list[Flow] = []
+        # Behind another message of the same UEs.
+        self._behind: list[Flow] = []
+        self._busy: set[tuple[str, ...]] = set()
         # What holds since ``_at_s``, and until when; None: to be found anew.
         self._divided: _Divided | None = None
         self._powers_w = np.empty(0)
@@ -245,6 +248,7 @@ class FluidMedium:
             "at_s": self._at_s,
             "flows": [flow.state() for flow in self._crowd.flows],
             "waiting": [flow.state() for flow in self._waiting],
+            "behind": [flow.state() for flow in self._behind],
             "silent": self._silent,
         }
 
@@ -256,7 +260,9 @@ class FluidMedium:
         self._crowd = Crowd()
         self._crowd.add([Flow.of(flow, self._links) for flow in state["flows"]])
         self._waiting = [Flow.of(flow, self._links) for flow in state["waiting"]]
+        self._behind = [Flow.of(flow, self._links) for flow in state["behind"]]
         self._silent = state["silent"]
+        self._busy = {flow.offer.ues for flow in (*self._crowd.flows, *self._waiting)}
         self._read()
 
     def _next_change_s(self) -> float:
@@ -295,14 +301,16 @@ class FluidMedium:
         for flow in ended:
             if flow.end_pass(now_s):
                 self._offers.ends(flow.transfer(now_s))
+                resumed += self._next_of(flow.offer.ues, now_s)
             elif flow.resume_s <= now_s:
                 resumed.append(flow)
             else:
                 self._waiting.append(flow)
         while self._offers.next_ready_s() <= now_s:
-            started = Flow(self._offers.take(), self._links)
-            started.start_s = now_s
-            resumed.append(started)
+            self._behind.append(Flow(self._offers.take(), self._links))
+            ues = self._behind[-1].offer.ues
+            if ues not in self._busy:
+                resumed += self._next_of(ues, now_s)
         if resumed:
             changed = True
             self._crowd.add(resumed)
@@ -311,6 +319,16 @@ class FluidMedium:
                 setattr(self, f"_{name}", np.append(getattr(self, f"_{name}"), theirs))
         if changed:
             self._divided = None
+
+    def _next_of(self, ues: tuple[str, ...], now_s: float) -> list[Flow]:
+        """The message of these UEs that goes on the air now; none: nothing of theirs waits."""
+        for number, flow in enumerate(self._behind):
+            if flow.offer.ues == ues:
+                flow.start_s = now_s
+                self._busy.add(ues)
+                return [self._behind.pop(number)]
+        self._busy.discard(ues)
+        return []
 
     def _flow(self, now_s: float) -> list[Flow]:
         """Let the bits of all flow until a time; those who end a pass then, taken off the air."""

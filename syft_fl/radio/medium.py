@@ -255,6 +255,11 @@ class Access(Protocol):
 
     kind: ClassVar[str]
 
-    def open(self, link: Link, *, users: int) -> Medium:
-        """A medium over a link, for about ``users`` simultaneous UEs (what a static split divides by)."""
+    def open(self, link: Link, *, users: int, key: Key) -> Medium:
+        """A medium over a link.
+
+        Args:
+            users: about so many UEs at the same time; what a static split divides by.
+            key: what is drawn in the medium itself (who sends when without being asked) is drawn from it.
+        """
         ...

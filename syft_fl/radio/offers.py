@@ -29,7 +29,8 @@ class Offer:
         bits: of the message.
         offered_s: when they were offered [s].
         block: the message's fading block.
-        serials: of each UE, how many messages for it were offered before in this block.
+        serials: of each UE, how many messages for it were offered before in this block; in a block that comes after
+            later ones, how many at all, so that no luck is met twice.
     """
 
     ready_s: float
@@ -51,8 +52,8 @@ class Offers:
     def __init__(self) -> None:
         self.now_s = 0.0
         self._tickets = 0
-        # Of each UE: its latest block, and how many messages for it were offered since that began.
-        self._counted: dict[str, tuple[int, int]] = {}
+        # Of each UE: its latest block, how many messages for it were offered in that, and how many at all.
+        self._counted: dict[str, tuple[int, int, int]] = {}
         # Two heaps: who waits, and what arrives when.
         self._queue: list[Offer] = []
         self._ends: list[tuple[float, Ticket, Transfer]] = []
@@ -72,14 +73,16 @@ class Offers:
                 "even a message without content has a header"
             )
         check_time(now_s)
-        serials = tuple(self._count(ue, block)[1] for ue in ues)
+        serials = tuple(self._serial(ue, block) for ue in ues)
         return Offer(max(now_s, self.now_s), self._tickets, tuple(ues), bits, now_s, block, serials)
 
     def add(self, offer: Offer) -> Ticket:
         """Let an offer that was made just now wait."""
         for ue in offer.ues:
-            latest, count = self._count(ue, offer.block)
-            self._counted[ue] = (latest, count + 1)
+            latest, count, total = self._counted.get(ue, (offer.block, 0, 0))
+            if offer.block > latest:
+                latest, count = offer.block, 0
+            self._counted[ue] = (latest, count + (offer.block == latest), total + 1)
         self._tickets += 1
         heapq.heappush(self._queue, offer)
         return offer.ticket
@@ -124,17 +127,15 @@ class Offers:
     def load(self, state: Mapping[str, Any]) -> None:
         self.now_s = state["now_s"]
         self._tickets = state["tickets"]
-        self._counted = {ue: (block, count) for ue, (block, count) in state["offered"].items()}
+        self._counted = {ue: (block, count, total) for ue, (block, count, total) in state["offered"].items()}
         # Sorted lists are heaps.
         self._queue = [Offer(**tuple_fields(offer)) for offer in state["queue"]]
         transfers = [Transfer(**tuple_fields(transfer)) for transfer in state["ends"]]
         self._ends = [(t.end_s, t.ticket, t) for t in transfers]
 
-    def _count(self, ue: str, block: int) -> tuple[int, int]:
-        """A UE's latest block, and how many messages for it were offered before in it."""
-        latest, count = self._counted.get(ue, (block, 0))
-        # A block that comes after later ones goes on counting: no luck is met twice.
-        return (block, 0) if block > latest else (latest, count)
+    def _serial(self, ue: str, block: int) -> int:
+        latest, count, total = self._counted.get(ue, (block, 0, 0))
+        return total if block < latest else count if block == latest else 0
 
 
 def check_time(time_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from syft_fl.keys import Key
 from syft_fl.radio.medium import Access, Link, Medium
 from syft_fl.radio.sending import retransmission_of
 from syft_fl.schema import require
@@ -13,7 +14,13 @@ __all__ = ["expected_phase_s"]
 
 
 def expected_phase_s(
-    access: Access, link: Link, cohorts: Sequence[Sequence[str | Sequence[str]]], bits: int, *, users: int
+    access: Access,
+    link: Link,
+    cohorts: Sequence[Sequence[str | Sequence[str]]],
+    bits: int,
+    *,
+    users: int,
+    key: Key = Key(0),
 ) -> float:
     """Mean time [s] from the instant at which all UEs of a cohort offer their bits until the last has arrived.
 
@@ -29,6 +36,7 @@ def expected_phase_s(
         cohorts: what is transmitted together, in this order: a UE's own bits, or one multicast to several UEs.
         bits: bits of each UE.
         users: what a static split of the band divides by.
+        key: of what the media draw.
 
     Raises:
         ConfigError: no cohort, or one without a UE.
@@ -39,7 +47,7 @@ def expected_phase_s(
     durations_s = []
     start_s = 0.0
     for block, ues in enumerate(cohorts, start=1):
-        medium = access.open(link, users=users)
+        medium = access.open(link, users=users, key=key)
         for ue in ues:
             medium.offer([ue] if isinstance(ue, str) else ue, bits, now_s=start_s, block=block)
         end_s = _last_end_s(medium)

@@ -97,8 +97,8 @@ class Transport:
             "downlink": Links(self._link(self.downlink.link, "downlink")),
         }
         self._media: dict[str, Medium] = {
-            "uplink": self.uplink.access.open(self._links["uplink"], users=users),
-            "downlink": self.downlink.access.open(self._links["downlink"], users=users),
+            "uplink": self._medium("uplink", users),
+            "downlink": self._medium("downlink", users),
         }
         self._keeps_references = self._up.need_reference or self._down.need_reference
         self._reconfigured = False
@@ -184,6 +184,10 @@ class Transport:
 
     def _link(self, model: LinkModel, direction: str) -> Link:
         return model.link(self._cell, self.key / "radio", direction)
+
+    def _medium(self, direction: str, users: int) -> Medium:
+        access = self._settings(direction).common.access
+        return access.open(self._links[direction], users=users, key=self.key / "radio" / direction / "access")
 
     def _require_quiet(self, what: str) -> None:
         if self._block is not None:

@@ -30,7 +30,7 @@ class Lossy:
 
     pattern: tuple[frozenset[str], ...]
 
-    def open(self, link: Link, *, users: int) -> Medium:
+    def open(self, link: Link, *, users: int, key: Key) -> Medium:
         return _LossyMedium(Tdma().open(link, users=users), self.pattern)
 
 

@@ -358,7 +358,7 @@ class Lossy:
 
     losing: frozenset[int]
 
-    def open(self, link: Link, *, users: int) -> Medium:
+    def open(self, link: Link, *, users: int, key: Key) -> Medium:
         return _LossyMedium(Tdma().open(link, users=users), self.losing)
 
 
@@ -441,7 +441,7 @@ def test_a_link_that_never_carries_is_named_at_the_end() -> None:
 
     @dataclass(frozen=True)
     class OverSilent:
-        def open(self, link: Link, *, users: int) -> Medium:
+        def open(self, link: Link, *, users: int, key: Key) -> Medium:
             return Tdma().open(Silent(), users=users)
 
     hook = station(OverSilent())
