@@ -59,8 +59,8 @@ class Links:
     def latency_s(self) -> float:
         return max(link.latency_s for link in self._all())
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
-        return self.of(ue).transmit_power_w(ue, share=share, time_s=time_s)
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        return self.of(ue).transmit_power_w(ue, share=share, block=block, time_s=time_s)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return self.of(ue).rate_bps(ue, share=share, block=block, time_s=time_s)

@@ -100,7 +100,7 @@ class ShannonLink:
         self._power_w = dbm_to_watt(model.power_dbm)
         self._mean_gains: dict[str, float] = {}
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return power_in_share_w(self._power_w, share=share, direction=self._direction)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
@@ -120,12 +120,13 @@ class ShannonLink:
         with :math:`p` the power in that share, :math:`g` the gain of path and shadowing, :math:`h` that of the fading.
         """
         gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
-        return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
+        power_w = self.transmit_power_w(ue, share=share, block=block, time_s=time_s)
+        return power_w * gain / self.noise_w(ue, share=share, block=block, time_s=time_s)
 
     def steady_until_s(self, *, time_s: float) -> float:
         return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))
 
-    def noise_w(self, *, share: float) -> float:
+    def noise_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         model = self._model
         return noise_power_w(
             share * model.bandwidth_hz,

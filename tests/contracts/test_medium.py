@@ -22,20 +22,24 @@ from syft_fl.radio import (
     Cell,
     Constant,
     CqiRate,
+    Fractional,
     Harq,
     Link,
     Medium,
+    Neighbours,
     NoRetransmission,
     Ofdma,
     Packet,
     RateTrace,
     Rayleigh,
     Shannon,
+    TargetSnr,
     Tdma,
     Transfer,
     Wireless,
 )
 from syft_fl.schema import plain
+from syft_fl.units import dbm_to_watt
 
 USERS = 4
 KEY = Key(5)
@@ -52,12 +56,27 @@ LOSSY = [
         latency_s=0.02,
     ),
 ]
+# Powers of their own for each UE, in the uplink alone.
+CONTROLLED = [
+    Wireless(power_control=Fractional(), interference=Neighbours(load=0.5)),
+    Wireless(
+        fading=Rayleigh(block="time", coherence_s=0.3),
+        rate=CqiRate(report_delay_s=0.06),
+        loss=Bler(),
+        power_control=TargetSnr(inversion="instantaneous"),
+        interference=Neighbours(load=0.3, block="time", block_s=0.4),
+    ),
+]
 RADIOS = [LINKS.build(kind) for kind in LINKS.kinds() if kind != "trace"] + [
     *LOSSY,
+    *CONTROLLED,
+    Wireless(power_dbm=20.0, interference=Neighbours(power_dbm=0.0, block="time", block_s=0.2)),
     RateTrace(times_s=(0.0, 0.2), rates_bps=(1e5, 5e5)),
     Shannon(fading_block="time", coherence_s=0.05),
     Constant(rate_bps=1e5, latency_s=0.3),
 ]
+
+BOTH_WAYS = [(r, d) for r in RADIOS for d in ("uplink", "downlink") if d == "uplink" or r not in CONTROLLED]
 
 every_scheme = pytest.mark.parametrize("access", SCHEMES, ids=repr)
 every_radio = pytest.mark.parametrize("radio", RADIOS, ids=repr)
@@ -127,7 +146,7 @@ def no_step(medium: Medium, from_s: float, to_s: float) -> list[Transfer]:
 
 @every_scheme
 @every_radio
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads)
 def test_every_offer_is_answered_once_with_its_own_bits(
     access: Access, radio: object, wanted: list[Wanted]
@@ -145,7 +164,7 @@ def test_every_offer_is_answered_once_with_its_own_bits(
 
 @every_scheme
 @every_radio
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads)
 def test_small_steps_one_step_and_none_give_the_same_transfers(
     access: Access, radio: object, wanted: list[Wanted]
@@ -158,7 +177,7 @@ def test_small_steps_one_step_and_none_give_the_same_transfers(
 
 @every_scheme
 @every_radio
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads, cut=st.integers(0, 9), later_s=st.sampled_from([0.0, 0.004, 0.11, 5.0]))
 def test_state_taken_mid_transfer_continues_exactly(
     access: Access, radio: object, wanted: list[Wanted], cut: int, later_s: float
@@ -180,20 +199,23 @@ def test_state_taken_mid_transfer_continues_exactly(
 
 
 @pytest.mark.parametrize(("access", "subchannels"), SUBCHANNELS, ids=repr)
-@pytest.mark.parametrize("direction", ["uplink", "downlink"])
-@every_radio
-@settings(max_examples=12)
+@pytest.mark.parametrize(("radio", "direction"), BOTH_WAYS, ids=repr)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads)
 def test_subchannels_carry_one_transmission_each(
-    access: Access, subchannels: int, direction: str, radio: object, wanted: list[Wanted]
+    access: Access, subchannels: int, radio: object, direction: str, wanted: list[Wanted]
 ) -> None:
     link = radio.link(Cell(radius_m=100.0), KEY, direction)
     transfers = run(access.open(link, users=USERS), wanted, one_step)
-    power_w = link.transmit_power_w("ue0", share=1 / subchannels, time_s=0.0)
     for t in transfers:
+        asked = {"share": 1 / subchannels, "block": wanted[t.ticket].block, "time_s": t.start_s}
+        power_w = max(link.transmit_power_w(ue, **asked) for ue in t.ues)
         waited_s = (t.attempts - 1) * feedback_s(radio)
         assert t.end_s == pytest.approx(t.start_s + t.airtime_s + waited_s + link.latency_s)
-        assert t.energy_j == pytest.approx(power_w * t.airtime_s)
+        if radio in CONTROLLED[1:]:  # where the power follows the fading
+            assert 0 < t.energy_j <= dbm_to_watt(radio.power_dbm) * t.airtime_s * (1 + 1e-9)
+        else:
+            assert t.energy_j == pytest.approx(power_w * t.airtime_s)
         # A hair after a start, so that one who takes over at the very instant isn't counted twice.
         probe_s = t.start_s + 1e-9
         on_air = [u for u in transfers if u.start_s <= probe_s < u.start_s + u.airtime_s]
@@ -204,7 +226,7 @@ def test_subchannels_carry_one_transmission_each(
 
 @pytest.mark.parametrize(("access", "subchannels"), SUBCHANNELS, ids=repr)
 @every_radio
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads)
 def test_queue_is_first_come_first_served_and_never_idle(
     access: Access, subchannels: int, radio: object, wanted: list[Wanted]
@@ -226,7 +248,7 @@ def medium_of(*, subchannels: int = 1, latency_s: float = 0.0) -> Medium:
 
 @pytest.mark.parametrize("radio", LOSSY[:2], ids=repr)
 @every_scheme
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(wanted=workloads)
 def test_every_try_of_every_packet_is_on_the_air(
     access: Access, radio: Wireless, wanted: list[Wanted]
@@ -326,7 +348,7 @@ class Pattern:
     rates_bps: dict[str, tuple[float, ...]]
     latency_s: float = 0.0
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return 2.0
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
