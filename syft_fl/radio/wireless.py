@@ -153,6 +153,9 @@ class WirelessLink:
         self._fading = model.fading.open(key / direction / "fading")
         self._power_w = dbm_to_watt(model.power_dbm)
         self._occupied_hz = model.rate.occupied_hz(model.bandwidth_hz)
+        self._thermal_w_per_hz = noise_power_w(
+            1.0, noise_dbm_per_hz=model.noise_dbm_per_hz, noise_figure_db=model.noise_figure_db
+        )
         # Of each UE: until when [s] its mean gain holds, and the gain.
         self._mean_gains: dict[str, tuple[float, float]] = {}
         self._interference = _interference_of(model).open(
@@ -165,7 +168,7 @@ class WirelessLink:
                 power_control=model.power_control,
                 power_w=self._power_w,
                 width_hz=self._occupied_hz,
-                noise_w=self._thermal_w(self._occupied_hz),
+                noise_w=self._thermal_w_per_hz * self._occupied_hz,
             )
         )
 
@@ -175,16 +178,13 @@ class WirelessLink:
 
     def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         """Power [W] in a share of the band, set by the channel that was reported last."""
-        most_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
-        known = _Known(self, ue, share, block, self._reported_s(time_s))
-        return self._model.power_control.power_w(most_w, known)
+        return self._controlled_w(_Known(self, ue, share, block, self._reported_s(time_s)))
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         """Rate [bit/s] of a share of the band: by the channel that was reported last, and the power that it led to."""
-        power_w = self.transmit_power_w(ue, share=share, block=block, time_s=time_s)
         known = _Known(self, ue, share, block, self._reported_s(time_s))
         return self._model.rate.rate_bps(
-            power_w * (known.mean_gain * known.fading_gain) / known.noise_w,
+            self._controlled_w(known) * (known.mean_gain * known.fading_gain) / known.noise_w,
             bandwidth_hz=self._model.bandwidth_hz,
             share=share,
             direction=self._direction,
@@ -261,17 +261,15 @@ class WirelessLink:
     def noise_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         width_hz = share * self._occupied_hz
         density = self._interference.density_w_per_hz(ue, block=block, time_s=time_s)
-        return self._thermal_w(width_hz) + density * width_hz
+        return self._thermal_w_per_hz * width_hz + density * width_hz
 
     def share_hz(self, share: float) -> float:
         """Width [Hz] of a share (0 … 1] of the band that is sent in."""
         return share * self._occupied_hz
 
-    def _thermal_w(self, width_hz: float) -> float:
-        model = self._model
-        return noise_power_w(
-            width_hz, noise_dbm_per_hz=model.noise_dbm_per_hz, noise_figure_db=model.noise_figure_db
-        )
+    def _controlled_w(self, known: _Known) -> float:
+        most_w = power_in_share_w(self._power_w, share=known.share, direction=self._direction)
+        return self._model.power_control.power_w(most_w, known)
 
     def fading_gain(self, ue: str, *, block: int, time_s: float) -> float:
         return self._fading.gain(ue, block=block, time_s=time_s)
