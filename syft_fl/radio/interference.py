@@ -11,7 +11,8 @@ r"""What other cells' signals add to the noise.
 Whatever interferes has the whole band, with even density, and is noise to the receiver. It is a function of key, UE
 and block, never of how often or in which order it is asked for: so runs of different codecs meet the same.
 
-Left out: cancelling, coordination between cells, neighbours that answer to what our cell does.
+Left out: cancelling, coordination between cells, neighbours that answer to what our cell does, UEs that belong to the
+strongest site and not to the nearest.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class Neighbours:
         block: ``"round"``: drawn per round, as the caller numbers them; ``"time"``: per stretch of simulated time.
         block_s: how long such a stretch is [s], used with ``block = "time"``: what a scheduler leaves to one UE.
 
-    Source: the hexagonal grid of system-level simulations, TR 36.814, table A.2.1.1-1 (19 sites: two rings). Differs
+    Source: the hexagonal grid of system-level simulations, TR 36.814, table A.2.1.1-2 (19 sites: two rings). Differs
     from it in: one sector a site, no wrapping around (the cell is the middle one), shadows of different sites
     uncorrelated; UEs of full power stand in for schedulers.
 
