@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -226,3 +227,15 @@ def test_a_level_of_interference_is_the_old_setting_by_another_name() -> None:
         links = [model.link(Cell(), KEY, direction) for model in (old, new)]
         snrs = [[link.snr(ue, share=0.3, **AT) for ue in UES] for link in links]
         assert snrs[0] == snrs[1]
+
+
+@pytest.mark.parametrize("control", [Fractional(), TargetSnr()], ids=lambda control: control.kind)
+def test_a_ue_that_nothing_comes_from_sends_all_it_has(control: PowerControl) -> None:
+    @dataclass(frozen=True)
+    class Void:
+        width_hz: float = 180e3
+        mean_gain: float = 0.0
+        fading_gain: float = 1.0
+        noise_w: float = 1e-15
+
+    assert control.power_w(0.2, Void()) == 0.2
