@@ -8,6 +8,8 @@
 - :mod:`~syft_fl.radio.rates` and :mod:`~syft_fl.radio.nr`: how fast is sent at which SNR (registry ``RATES``)
 - :mod:`~syft_fl.radio.losses`: what gets lost (registry ``LOSSES``); :mod:`~syft_fl.radio.retransmission`: what then
   (registry ``RETRANSMISSIONS``), in passes of :mod:`~syft_fl.radio.sending`
+- :mod:`~syft_fl.radio.power_control`: how much of its power a UE sends (registry ``POWER_CONTROLS``);
+  :mod:`~syft_fl.radio.interference`: what other cells add to the noise (registry ``INTERFERENCES``)
 - links: :mod:`~syft_fl.radio.constant`, :mod:`~syft_fl.radio.trace`, :mod:`~syft_fl.radio.wireless` of all these parts,
   and in short :mod:`~syft_fl.radio.shannon`
 - :mod:`~syft_fl.radio.links`: links of their own for some UEs
@@ -22,6 +24,15 @@ from syft_fl.radio.cell import Cell
 from syft_fl.radio.constant import Constant
 from syft_fl.radio.doppler import GaussMarkov, Jakes
 from syft_fl.radio.fading import FADINGS, Fading, FadingModel, Nakagami, NoFading, Rayleigh, Rician
+from syft_fl.radio.interference import (
+    INTERFERENCES,
+    Interference,
+    InterferenceLevel,
+    InterferenceModel,
+    Neighbours,
+    NoInterference,
+    Victim,
+)
 from syft_fl.radio.links import Links
 from syft_fl.radio.losses import LOSSES, Bler, GilbertElliott, Loss, NoLoss, Packet, Waterfall
 from syft_fl.radio.medium import (
@@ -42,6 +53,14 @@ from syft_fl.radio.nr import NrRate
 from syft_fl.radio.paths import PATHS, FreeSpace, InF, InH, LogDistance, Path, RMa, UMa, UMi
 from syft_fl.radio.phase import expected_phase_s
 from syft_fl.radio.placement import PLACEMENTS, Disc, Given, Hexagon, Placement, Ring
+from syft_fl.radio.power_control import (
+    POWER_CONTROLS,
+    Fractional,
+    FullPower,
+    KnownChannel,
+    PowerControl,
+    TargetSnr,
+)
 from syft_fl.radio.rates import RATES, CqiRate, CqiTable, FixedRate, Rate, ShannonRate
 from syft_fl.radio.retransmission import RETRANSMISSIONS, Arq, Harq, NoRetransmission, Retransmission
 from syft_fl.radio.shannon import Shannon
@@ -51,10 +70,12 @@ from syft_fl.radio.wireless import Wireless
 __all__ = [
     "ACCESS",
     "FADINGS",
+    "INTERFERENCES",
     "LINKS",
     "LOSSES",
     "PATHS",
     "PLACEMENTS",
+    "POWER_CONTROLS",
     "RATES",
     "RETRANSMISSIONS",
     "Access",
@@ -72,7 +93,9 @@ __all__ = [
     "FadingModel",
     "FairOfdma",
     "FixedRate",
+    "Fractional",
     "FreeSpace",
+    "FullPower",
     "GaussMarkov",
     "GilbertElliott",
     "Given",
@@ -80,7 +103,11 @@ __all__ = [
     "Hexagon",
     "InF",
     "InH",
+    "Interference",
+    "InterferenceLevel",
+    "InterferenceModel",
     "Jakes",
+    "KnownChannel",
     "Link",
     "LinkModel",
     "Links",
@@ -89,7 +116,9 @@ __all__ = [
     "LossyLink",
     "Medium",
     "Nakagami",
+    "Neighbours",
     "NoFading",
+    "NoInterference",
     "NoLoss",
     "NoRetransmission",
     "Noma",
@@ -98,6 +127,7 @@ __all__ = [
     "Packet",
     "Path",
     "Placement",
+    "PowerControl",
     "RMa",
     "RandomWaypoint",
     "Rate",
@@ -109,6 +139,7 @@ __all__ = [
     "Scheduler",
     "Shannon",
     "ShannonRate",
+    "TargetSnr",
     "Tdma",
     "Ticket",
     "Trace",
@@ -116,6 +147,7 @@ __all__ = [
     "Try",
     "UMa",
     "UMi",
+    "Victim",
     "Waterfall",
     "Wireless",
     "expected_phase_s",

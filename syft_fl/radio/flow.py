@@ -108,7 +108,10 @@ class Flow:
 
     def power_w(self, *, share: float, time_s: float) -> float:
         """What the sender puts into a share of the band [W]: of several UEs' links, the strongest one's."""
-        return max(self._links.transmit_power_w(ue, share=share, time_s=time_s) for ue in self.offer.ues)
+        block = self.offer.block
+        return max(
+            self._links.transmit_power_w(ue, share=share, block=block, time_s=time_s) for ue in self.offer.ues
+        )
 
     def state(self) -> dict[str, Any]:
         return {

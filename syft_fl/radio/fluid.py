@@ -279,7 +279,9 @@ class FluidMedium:
             return
         crowd = self._crowd
         self._divided = divided = self._division.divide(crowd, self._links, self._at_s)
-        powers_w = self._links.powers_w(crowd.ues, share=divided.share, time_s=self._at_s)
+        powers_w = self._links.powers_w(
+            crowd.ues, share=divided.share, blocks=crowd.blocks, time_s=self._at_s
+        )
         self._powers_w = crowd.greatest(powers_w)
         self._until_s = self._links.steady_until_s(time_s=self._at_s)
         if self._until_s == math.inf and not divided.rates_bps.any():

@@ -67,8 +67,8 @@ class Links:
     def latency_s(self) -> float:
         return max(link.latency_s for link in self.all())
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
-        return self.of(ue).transmit_power_w(ue, share=share, time_s=time_s)
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        return self.of(ue).transmit_power_w(ue, share=share, block=block, time_s=time_s)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return self.of(ue).rate_bps(ue, share=share, block=block, time_s=time_s)
@@ -79,9 +79,7 @@ class Links:
         """[ues] :meth:`rate_bps` of many, each with ``share`` of the band in its own block."""
         common = None if self._own else self._channel_of_all
         if common is not None:
-            reported_s = max(time_s - common.report_delay_s, 0.0)
-            snrs = common.snrs(ues, share=share, blocks=blocks, time_s=reported_s)
-            return common.rates_at_bps(snrs, share=share)
+            return common.rates_bps(ues, share=share, blocks=blocks, time_s=time_s)
         asked = zip(ues, blocks, strict=True)
         return np.array([self.rate_bps(ue, share=share, block=b, time_s=time_s) for ue, b in asked])
 
@@ -110,12 +108,17 @@ class Links:
             ]
         )
 
-    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
+    def powers_w(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
         """[ues] :meth:`transmit_power_w` of many."""
         common = None if self._own else self._channel_of_all
         if common is not None:
-            return common.powers_w(ues, share=share, time_s=time_s)
-        return np.array([self.transmit_power_w(ue, share=share, time_s=time_s) for ue in ues])
+            return common.powers_w(ues, share=share, blocks=blocks, time_s=time_s)
+        each = zip(ues, blocks, strict=True)
+        return np.array(
+            [self.transmit_power_w(ue, share=share, block=block, time_s=time_s) for ue, block in each]
+        )
 
     def require_rate(self, ues: Sequence[str], *, share: float, block: int, time_s: float) -> None:
         """Refuse UEs that would never get a bit.

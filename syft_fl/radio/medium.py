@@ -118,11 +118,11 @@ class Link(Protocol):
         """
         ...
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         """Power [W] that the sender puts into ``share`` (0 … 1] of the band, for or from a UE.
 
-        A UE (uplink) puts all its power into its share; the base station (downlink) splits its power as the band. It
-        changes at :meth:`steady_until_s` only.
+        A UE (uplink) puts all its power into its share, or what its power control says; the base station (downlink)
+        splits its power as the band. It changes at :meth:`steady_until_s` only; arguments as of :meth:`rate_bps`.
         """
         ...
 
@@ -136,7 +136,7 @@ class Link(Protocol):
         ...
 
     def steady_until_s(self, *, time_s: float) -> float:
-        """First time [s] after ``time_s`` at which rates may change; infinity where never within a block."""
+        """First time [s] after ``time_s`` at which rates and powers may change; infinity where never within a block."""
         ...
 
 
@@ -159,8 +159,8 @@ class ChannelLink(Protocol):
         """Power gain (linear) of the fading, 1 on average."""
         ...
 
-    def noise_w(self, *, share: float) -> float:
-        """Power [W] of noise and interference in ``share`` (0 … 1] of the band."""
+    def noise_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        """Power [W] of noise and interference in ``share`` (0 … 1] of the band, where a UE's signal is received."""
         ...
 
     @property
@@ -168,8 +168,16 @@ class ChannelLink(Protocol):
         """How old the SNR is by which the sender chooses its rate [s]."""
         ...
 
-    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
+    def powers_w(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
         """[ues] :meth:`Link.transmit_power_w` of many."""
+        ...
+
+    def rates_bps(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        """[ues] :meth:`Link.rate_bps` of many."""
         ...
 
     def snrs(

@@ -2,7 +2,8 @@
 
 In the uplink every UE has its own amplifier: it puts all its power into whatever part of the band it has, so a
 narrower band has a higher signal-to-noise ratio. In the downlink one base station serves all parts
-of the band at once, so its power is split as the band is. Left out: power control.
+of the band at once, so its power is split as the band is. UEs that send with less than all of it:
+:mod:`~syft_fl.radio.power_control`.
 """
 
 from __future__ import annotations

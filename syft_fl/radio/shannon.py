@@ -106,7 +106,7 @@ class ShannonLink:
         self._mean_gains: dict[str, float] = {}
         self._gains = Gains(self._gain, lambda time_s: self.steady_until_s(time_s=time_s))
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return power_in_share_w(self._power_w, share=share, direction=self._direction)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
@@ -126,7 +126,8 @@ class ShannonLink:
         with :math:`p` the power in that share, :math:`g` the gain of path and shadowing, :math:`h` that of the fading.
         """
         gain = self._gain(ue, block, time_s)
-        return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
+        power_w = self.transmit_power_w(ue, share=share, block=block, time_s=time_s)
+        return power_w * gain / self.noise_w(ue, share=share, block=block, time_s=time_s)
 
     @property
     def report_delay_s(self) -> float:
@@ -135,12 +136,19 @@ class ShannonLink:
     def snrs(
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
-        powers_w = self.powers_w(ues, share=share, time_s=time_s)
-        return powers_w * self._gains.of(ues, blocks, time_s) / self.noise_w(share=share)
+        power_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
+        return np.asarray(power_w * self._gains.of(ues, blocks, time_s) / self._noise_w(share))
 
-    def powers_w(self, ues: Sequence[str], *, share: float, time_s: float) -> NDArray[np.float64]:
+    def powers_w(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
         power_w = power_in_share_w(self._power_w, share=share, direction=self._direction)
         return np.full(len(ues), power_w)
+
+    def rates_bps(
+        self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
+    ) -> NDArray[np.float64]:
+        return self.rates_at_bps(self.snrs(ues, share=share, blocks=blocks, time_s=time_s), share=share)
 
     def rates_at_bps(self, snrs: NDArray[np.float64], *, share: float) -> NDArray[np.float64]:
         return np.asarray(share * self._model.bandwidth_hz * np.log1p(snrs) / math.log(2.0))
@@ -151,7 +159,10 @@ class ShannonLink:
     def steady_until_s(self, *, time_s: float) -> float:
         return min(self._fading.steady_until_s(time_s=time_s), self._cell.steady_until_s(time_s=time_s))
 
-    def noise_w(self, *, share: float) -> float:
+    def noise_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
+        return self._noise_w(share)
+
+    def _noise_w(self, share: float) -> float:
         model = self._model
         return noise_power_w(
             share * model.bandwidth_hz,

@@ -186,7 +186,10 @@ class SplitMedium:
 
     def _power_w(self, offer: Offer, time_s: float) -> float:
         """Of several UEs' links, the strongest one's."""
-        return max(self._links.transmit_power_w(ue, share=self._share, time_s=time_s) for ue in offer.ues)
+        return max(
+            self._links.transmit_power_w(ue, share=self._share, block=offer.block, time_s=time_s)
+            for ue in offer.ues
+        )
 
     def _steady(self, offer: Offer, time_s: float) -> tuple[float, float]:
         """Rate [bit/s] of the slowest UE of an offer at a time, and until when [s] it holds."""

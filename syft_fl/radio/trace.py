@@ -95,7 +95,7 @@ class TraceLink:
     def latency_s(self) -> float:
         return self.model.latency_s
 
-    def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+    def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         return power_in_share_w(self.model.power_w, share=share, direction=self.direction)
 
     def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:

@@ -7,6 +7,7 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,18 +16,26 @@ from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
 from syft_fl.radio import (
     FADINGS,
+    INTERFERENCES,
     LINKS,
     LOSSES,
     PATHS,
+    POWER_CONTROLS,
     RATES,
     RETRANSMISSIONS,
     Bler,
     Cell,
+    ChannelLink,
     Constant,
     CqiRate,
     FixedRate,
+    Fractional,
+    FullPower,
     GilbertElliott,
+    InterferenceLevel,
     LinkModel,
+    Links,
+    Neighbours,
     NrRate,
     Packet,
     RandomWaypoint,
@@ -34,11 +43,13 @@ from syft_fl.radio import (
     Rayleigh,
     Shannon,
     ShannonRate,
+    TargetSnr,
     UMi,
     Waterfall,
     Wireless,
 )
 from syft_fl.schema import Registry, plain
+from syft_fl.units import dbm_to_watt
 
 CELL = Cell()
 TIMED = Rayleigh(block="time", coherence_s=0.1)
@@ -56,14 +67,38 @@ MODELS = [LINKS.build(kind) for kind in LINKS.kinds() if kind != "trace"] + [
     Wireless(rate=CqiRate(report_delay_s=0.017), fading=TIMED, loss=Bler(), interference_dbm_per_hz=-170.0),
     Wireless(rate=NrRate(), bandwidth_hz=20e6, path=UMi(), loss=GilbertElliott(), noise_figure_db=7.0),
     Wireless(rate=FixedRate(), loss=Waterfall(), latency_s=0.01),
+    Wireless(power_control=Fractional()),
+    Wireless(power_control=Fractional(alpha=1.0), fading=TIMED, interference=Neighbours(load=0.5)),
+    Wireless(power_control=TargetSnr(), rate=CqiRate(report_delay_s=0.017), fading=TIMED, loss=Bler()),
+    Wireless(
+        power_control=TargetSnr(inversion="instantaneous"), interference=InterferenceLevel(dbm_per_hz=-165.0)
+    ),
+    Wireless(
+        power_control=TargetSnr(inversion="instantaneous"),
+        rate=ShannonRate(report_delay_s=0.03),
+        fading=TIMED,
+        interference=Neighbours(block="time", block_s=0.07),
+    ),
+    Wireless(interference=Neighbours(rings=2, load=0.7)),
+    Wireless(interference=Neighbours(block="time", block_s=0.07, power_dbm=23.0), path=UMi()),
     Constant(rate_bps=3e5, latency_s=0.1),
     Shannon(fading_block="time", coherence_s=0.1),
     Shannon(fading="none", latency_s=0.002),
     Shannon(power_dbm=-200.0),
 ]
+
+
+def is_controlled(model: LinkModel) -> bool:
+    """Whether power is other than all: in the uplink alone."""
+    return isinstance(model, Wireless) and not isinstance(model.power_control, FullPower)
+
+
+UPLINKS = [m for m in MODELS if is_controlled(m)]
+BOTH_WAYS = [(m, d) for m in MODELS for d in DIRECTIONS if d == "uplink" or not is_controlled(m)]
 FADING = [m for m in MODELS if isinstance(m, Shannon) and m.fading != "none"]
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
+every_link = pytest.mark.parametrize(("model", "direction"), BOTH_WAYS, ids=repr)
 questions = st.lists(
     st.tuples(
         st.sampled_from(["ue0", "ue1", "ue17"]),
@@ -81,9 +116,9 @@ def answers(model: LinkModel, asked: list[tuple[str, float, int, float]], direct
     return [link.rate_bps(ue, share=share, block=block, time_s=t) for ue, share, block, t in asked]
 
 
-@every_model
-@settings(max_examples=30)
-@given(asked=questions, direction=st.sampled_from(DIRECTIONS))
+@every_link
+@settings(max_examples=20, deadline=None)
+@given(asked=questions)
 def test_rates_depend_neither_on_the_order_nor_on_the_number_of_questions(
     model: LinkModel, asked: list[tuple[str, float, int, float]], direction: str
 ) -> None:
@@ -93,8 +128,7 @@ def test_rates_depend_neither_on_the_order_nor_on_the_number_of_questions(
     assert [answers(model, [question], direction)[0] for question in asked] == once
 
 
-@every_model
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@every_link
 def test_rates_are_positive_and_a_share_never_beats_the_whole_band(model: LinkModel, direction: str) -> None:
     link = model.link(CELL, KEY, direction)
     for ue in ("ue0", "ue1", "ue2"):
@@ -108,16 +142,21 @@ def test_rates_are_positive_and_a_share_never_beats_the_whole_band(model: LinkMo
             assert by_rows or all(a <= b * (1 + 1e-9) for a, b in pairwise(rates))
 
 
-@every_model
-@settings(max_examples=30)
+@every_link
+@settings(max_examples=20, deadline=None)
 @given(time_s=st.floats(0, 1e6))
-def test_rates_are_steady_until_the_time_that_the_link_names(model: LinkModel, time_s: float) -> None:
-    link = model.link(CELL, KEY, "uplink")
+def test_rates_and_powers_are_steady_until_the_time_that_the_link_names(
+    model: LinkModel, direction: str, time_s: float
+) -> None:
+    link = model.link(CELL, KEY, direction)
     until_s = link.steady_until_s(time_s=time_s)
     assert until_s > time_s
-    rate_bps = link.rate_bps("ue0", share=1.0, block=0, time_s=time_s)
+    asked = {"share": 1.0, "block": 0}
+    rate_bps = link.rate_bps("ue0", time_s=time_s, **asked)
     last_s = math.nextafter(min(until_s, 1e9), 0.0)
-    assert link.rate_bps("ue0", share=1.0, block=0, time_s=last_s) == rate_bps
+    assert link.rate_bps("ue0", time_s=last_s, **asked) == rate_bps
+    power_w = link.transmit_power_w("ue0", time_s=time_s, **asked)
+    assert link.transmit_power_w("ue0", time_s=last_s, **asked) == power_w
     # Two channels may have the same row of a table, or be beyond the same cap.
     if math.isfinite(until_s) and not isinstance(model, Wireless):
         assert link.rate_bps("ue0", share=1.0, block=0, time_s=until_s) != rate_bps
@@ -133,13 +172,42 @@ def test_stepping_from_block_to_block_skips_none(coherence_s: float, start_s: fl
         edge_s = next_s
 
 
-@every_model
+@pytest.mark.parametrize("model", [m for m in MODELS if not is_controlled(m)], ids=repr)
 def test_uplink_power_stays_whole_and_downlink_power_is_split(model: LinkModel) -> None:
     uplink, downlink = (model.link(CELL, KEY, direction) for direction in DIRECTIONS)
-    whole_w = uplink.transmit_power_w("ue0", share=1.0, time_s=0.0)
-    assert downlink.transmit_power_w("ue0", share=1.0, time_s=0.0) == whole_w > 0
-    assert uplink.transmit_power_w("ue0", share=0.25, time_s=0.0) == whole_w
-    assert downlink.transmit_power_w("ue0", share=0.25, time_s=0.0) == whole_w / 4
+    whole_w = uplink.transmit_power_w("ue0", share=1.0, block=0, time_s=0.0)
+    assert downlink.transmit_power_w("ue0", share=1.0, block=0, time_s=0.0) == whole_w > 0
+    assert uplink.transmit_power_w("ue0", share=0.25, block=0, time_s=0.0) == whole_w
+    assert downlink.transmit_power_w("ue0", share=0.25, block=0, time_s=0.0) == whole_w / 4
+
+
+@pytest.mark.parametrize("model", UPLINKS, ids=repr)
+def test_controlled_power_is_at_most_all_and_the_uplinks_alone(model: Wireless) -> None:
+    link = model.link(CELL, KEY, "uplink")
+    most_w = dbm_to_watt(model.power_dbm)
+    for number in range(50):
+        powers_w = [
+            link.transmit_power_w(f"ue{number}", share=share, block=number, time_s=0.3 * number)
+            for share in (0.001, 0.1, 1.0)
+        ]
+        assert 0 < powers_w[0] <= powers_w[1] <= powers_w[2] <= most_w
+    kind = model.power_control.kind
+    with pytest.raises(ConfigError, match=f"power_control = '{kind}' must be 'full' in the downlink"):
+        model.link(CELL, KEY, "downlink")
+
+
+@every_link
+def test_the_ratio_is_what_is_received_over_noise_and_interference(model: LinkModel, direction: str) -> None:
+    link = model.link(CELL, KEY, direction)
+    if not isinstance(link, ChannelLink):
+        assert isinstance(model, Constant | RateTrace)
+        return
+    for number in range(20):
+        asked = {"block": number, "time_s": 0.11 * number}
+        shared = {"share": 0.3, **asked}
+        gain = link.mean_gain("ue1", time_s=asked["time_s"]) * link.fading_gain("ue1", **asked)
+        received_w = link.transmit_power_w("ue1", **shared) * gain
+        assert link.snr("ue1", **shared) == pytest.approx(received_w / link.noise_w("ue1", **shared))
 
 
 @every_model
@@ -211,15 +279,26 @@ def test_round_fading_ignores_time_and_time_fading_ignores_rounds() -> None:
     assert first == other != later
 
 
-PARTS = [(r, kind) for r in (RATES, LOSSES, RETRANSMISSIONS, PATHS, FADINGS) for kind in r.kinds()]
+FIELDS = {
+    "rate": RATES,
+    "loss": LOSSES,
+    "retransmission": RETRANSMISSIONS,
+    "path": PATHS,
+    "fading": FADINGS,
+    "power_control": POWER_CONTROLS,
+    "interference": INTERFERENCES,
+}
+PARTS = [(field, kind) for field, registry in FIELDS.items() for kind in registry.kinds()]
+# What a kind needs to be said.
+NEEDED = {"level": {"dbm_per_hz": -170.0}}
 
 
-@pytest.mark.parametrize(("registry", "kind"), PARTS, ids=lambda part: getattr(part, "noun", part))
-def test_every_part_of_a_radio_survives_a_file_and_makes_a_link(registry: Registry, kind: str) -> None:
-    part = registry.build(kind)
+@pytest.mark.parametrize(("field", "kind"), PARTS)
+def test_every_part_of_a_radio_survives_a_file_and_makes_a_link(field: str, kind: str) -> None:
+    registry = FIELDS[field]
+    part = registry.build({"kind": kind, **NEEDED.get(kind, {})})
     assert registry.build(json.loads(json.dumps(plain(part)))) == part
-    name = {id(RATES): "rate", id(LOSSES): "loss", id(PATHS): "path", id(FADINGS): "fading"}
-    model = Wireless(bandwidth_hz=20e6, **{name.get(id(registry), "retransmission"): part})
+    model = Wireless(bandwidth_hz=20e6, **{field: part})
     assert LINKS.build(json.loads(json.dumps(plain(model)))) == model
     # In a cell that suits every path model.
     link = model.link(Cell(radius_m=100.0), KEY, "uplink")
@@ -270,6 +349,54 @@ def test_losses_are_probabilities_of_the_packet_alone(kind: str) -> None:
 def test_wrong_settings_are_refused_by_name(kind: str, field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{field} = "):
         LINKS[kind](**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("registry", "kind", "field", "value"),
+    [
+        (POWER_CONTROLS, "fractional", "alpha", 1.1),
+        (POWER_CONTROLS, "fractional", "alpha", -0.1),
+        (POWER_CONTROLS, "fractional", "p0_dbm", 301.0),
+        (POWER_CONTROLS, "fractional", "block_hz", 0.0),
+        (POWER_CONTROLS, "target-snr", "snr_db", math.nan),
+        (POWER_CONTROLS, "target-snr", "inversion", "sometimes"),
+        (INTERFERENCES, "level", "dbm_per_hz", -301.0),
+        (INTERFERENCES, "neighbours", "rings", 0),
+        (INTERFERENCES, "neighbours", "rings", 6),
+        (INTERFERENCES, "neighbours", "inter_site_m", 0.0),
+        (INTERFERENCES, "neighbours", "load", 1.01),
+        (INTERFERENCES, "neighbours", "load", -0.01),
+        (INTERFERENCES, "neighbours", "power_dbm", math.inf),
+        (INTERFERENCES, "neighbours", "block", "slot"),
+        (INTERFERENCES, "neighbours", "block_s", 0.0),
+    ],
+)
+def test_wrong_settings_of_parts_are_refused_by_name(
+    registry: Registry, kind: str, field: str, value: object
+) -> None:
+    with pytest.raises(ConfigError, match=f"{field} = "):
+        registry.build({"kind": kind, field: value})
+
+
+def test_interference_is_said_once() -> None:
+    with pytest.raises(
+        ConfigError, match=r"interference_dbm_per_hz = -170.0 must be left out where interference"
+    ):
+        Wireless(interference_dbm_per_hz=-170.0, interference=Neighbours())
+
+
+def test_neighbours_that_suit_neither_cell_nor_path_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"interference.inter_site_m = 20.0 must be more than twice .* = 10.0"
+    ):
+        Wireless(interference=Neighbours(inter_site_m=20.0)).link(CELL, KEY, "uplink")
+    far = Wireless(interference=Neighbours(rings=2, inter_site_m=2500.0), path=UMi())
+    for direction, distance in (("uplink", "6443.38"), ("downlink", "5500")):
+        message = (
+            rf"inter_site_m = 2500.0 with rings = 2 brings signals from {distance} m away: .* at most 5000"
+        )
+        with pytest.raises(ConfigError, match=message):
+            far.link(CELL, KEY, direction)
 
 
 def test_wireless_of_default_parts_is_the_shannon_link_draw_by_draw() -> None:
@@ -368,3 +495,29 @@ def test_a_trace_is_a_file_or_given_and_the_file_is_there(tmp_path: Path) -> Non
         RateTrace(path="a.csv", times_s=(0.0,), rates_bps=(1.0,))
     with pytest.raises(ConfigError, match=r"no.csv' can't be read"):
         RateTrace(path=str(tmp_path / "no.csv")).link(CELL, KEY, "uplink")
+
+
+@every_model
+@settings(max_examples=15)
+@given(asked=questions)
+def test_many_ues_at_once_get_what_each_gets_alone(
+    model: LinkModel, asked: list[tuple[str, float, int, float]]
+) -> None:
+    link = model.link(CELL, KEY, "uplink")
+    _, share, _, time_s = asked[0]
+    ues, blocks = [ue for ue, _, _, _ in asked], [block for _, _, block, _ in asked]
+    together = {"share": share, "blocks": blocks, "time_s": time_s}
+    alone = [{"share": share, "block": block, "time_s": time_s} for block in blocks]
+    each = list(zip(ues, alone, strict=True))
+    many = Links(link)
+    for method, one in (("rates_bps", link.rate_bps), ("powers_w", link.transmit_power_w)):
+        found = getattr(many, method)(ues, **together)
+        np.testing.assert_allclose(found, [one(ue, **at) for ue, at in each], rtol=1e-12)
+    if isinstance(link, ChannelLink):
+        np.testing.assert_allclose(
+            link.snrs(ues, **together), [link.snr(ue, **at) for ue, at in each], rtol=1e-12
+        )
+        if link.report_delay_s == 0:
+            snrs = link.snrs(ues, **together)
+            rates_bps = link.rates_at_bps(snrs, share=share)
+            np.testing.assert_allclose(rates_bps, many.rates_bps(ues, **together), rtol=1e-12)

@@ -147,7 +147,7 @@ def test_arq_tries_and_residual_loss_are_geometric(p: float, most: int) -> None:
     waited_s = transfer.end_s - transfer.start_s - transfer.airtime_s
     assert waited_s == pytest.approx((transfer.attempts - 1) * 0.02)
     assert transfer.energy_j == pytest.approx(
-        link.transmit_power_w("ue0", share=1.0, time_s=0.0) * transfer.airtime_s
+        link.transmit_power_w("ue0", share=1.0, block=0, time_s=0.0) * transfer.airtime_s
     )
 
 

@@ -219,7 +219,7 @@ def test_full_downlink_spends_the_base_stations_power_however_the_band_is_split(
             medium.offer([ue], 10**6, now_s=0.0)
         transfers = medium.advance(1e6)
         elapsed_s = max(t.end_s for t in transfers)
-        power_w = at_snr(3.0, direction="downlink").transmit_power_w("ue0", share=1.0, time_s=0.0)
+        power_w = at_snr(3.0, direction="downlink").transmit_power_w("ue0", share=1.0, block=0, time_s=0.0)
         assert sum(t.energy_j for t in transfers) == pytest.approx(power_w * elapsed_s)
 
 
@@ -244,7 +244,7 @@ def test_airtime_bits_and_energy_are_conserved(access: Tdma | Ofdma, subchannels
     assert sum(t.airtime_s for t in transfers) <= subchannels * max(t.end_s for t in transfers)
     for t in transfers:
         assert t.energy_j == pytest.approx(
-            link.transmit_power_w("ue0", share=share, time_s=0.0) * t.airtime_s
+            link.transmit_power_w("ue0", share=share, block=0, time_s=0.0) * t.airtime_s
         )
         assert t.offered_s <= t.start_s < t.end_s
         # Bits are the integral of the slowest UE's rate, here summed block by block.

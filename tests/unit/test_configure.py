@@ -243,7 +243,7 @@ def test_an_access_scheme_of_its_own_gets_every_ues_rate() -> None:
     asked = [links.rate_bps(ue, share=0.5, block=0, time_s=0.0) for ue in ("ue0", "ue1")]
     assert asked == [0.5e6, 2e6]
     assert links.latency_s == 0.3
-    assert [links.transmit_power_w(ue, share=0.5, time_s=0.0) for ue in ("ue0", "ue1")] == [0.1, 9.0]
+    assert [links.transmit_power_w(ue, share=0.5, block=0, time_s=0.0) for ue in ("ue0", "ue1")] == [0.1, 9.0]
 
 
 def test_links_of_their_own_share_the_band_as_before() -> None:

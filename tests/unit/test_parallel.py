@@ -430,7 +430,7 @@ def test_a_link_that_never_carries_is_named_at_the_end() -> None:
     class Silent:
         latency_s = 0.0
 
-        def transmit_power_w(self, ue: str, *, share: float, time_s: float) -> float:
+        def transmit_power_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
             return 1.0
 
         def rate_bps(self, ue: str, *, share: float, block: int, time_s: float) -> float:
