@@ -125,7 +125,8 @@ def on_grid(results: Iterable[SeededRun], x: str, y: str, *, points: int | None 
 
     Args:
         results: runs that differ in their seeds.
-        x: column of ``rounds`` that never falls: ``latency_s``, ``uplink_bits``, ``energy_j``, ``round``.
+        x: column of ``rounds`` that never falls: ``latency_s``, ``uplink_bits``, ``energy_j``, ``ue_energy_j``,
+            ``round``.
         y: column of ``rounds``; rounds where it is NaN were not evaluated.
         points: evenly spaced points; None for every x where a run was evaluated, which shows
             every step exactly.
@@ -164,7 +165,7 @@ def time_to(result: SeededRun, target: float, *, x: str = "latency_s") -> float:
     Args:
         result: one run.
         target: accuracy in 0 … 1.
-        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` [J], ``round``.
+        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` or ``ue_energy_j`` [J], ``round``.
 
     Raises:
         ConfigError: the target is outside 0 … 1, no such column, or x falls.

@@ -21,6 +21,7 @@ from syft_fl.clock import Clock
 from syft_fl.data import Dataset
 from syft_fl.errors import CodecError, ConfigError
 from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
@@ -44,10 +45,12 @@ class RoundRecord:
     Attributes:
         row: the round's figures, plain data; see :class:`~syft_fl.experiment.result.Result`.
         entries: its transmissions.
+        computations: what its UEs computed, in order of their end.
     """
 
     row: Mapping[str, Any]
     entries: list[Entry]
+    computations: list[Computation]
 
 
 @dataclass
@@ -100,6 +103,7 @@ class Simulation:
         self._standalone = self._twin() if scenario.population.standalone else None
         self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
         self._compute_energy_j = 0.0
+        self._computations: list[Computation] = []
         self._told_samples: dict[str, int] = {}
         self._told_loss = math.nan
         self._jobs: dict[str, int] = {}
@@ -179,7 +183,7 @@ class Simulation:
                 f"{ue.name}'s model in round {now.number} is NaN or infinite after training; lower the learning rate "
                 f"(training.learning_rate = {self.scenario.training.learning_rate}), or check the data"
             )
-        self._compute_energy_j += self.scenario.compute.energy_j(self._charged_samples(ue))
+        self._charge(ue)
         now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
         message = Message(
             "model",
@@ -193,6 +197,13 @@ class Simulation:
         )
         (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
+
+    def _charge(self, ue: UE) -> None:
+        """Write down what a UE has computed until now, and what it spent on it."""
+        samples = self._charged_samples(ue)
+        energy_j = self.scenario.compute.energy_j(samples)
+        self._compute_energy_j += energy_j
+        self._computations.append(Computation(self.round, ue.name, samples, self.clock.now_s, energy_j))
 
     def _close(self, now: _Round) -> RoundRecord:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
@@ -247,7 +258,7 @@ class Simulation:
             "train_loss": train_loss,
             "uplink_bits": ledger.uplink_bits,
             "downlink_bits": ledger.downlink_bits,
-            "energy_j": ledger.energy_j + self._compute_energy_j,
+            **self._energies(),
             "cohort": cohort,
             "arrived": arrived,
         }
@@ -255,7 +266,20 @@ class Simulation:
             row["accuracy"], row["loss"] = self._test(self.model)
         if self._standalone is not None:
             row["standalone_accuracy"] = self._test(self._standalone.model)[0] if tested else None
-        return RoundRecord(row, ledger.drain())
+        computations, self._computations = self._computations, []
+        return RoundRecord(row, ledger.drain(), computations)
+
+    def _energies(self) -> dict[str, float]:
+        """Spent since the start [J]: all of it, the UEs' share, and the parts."""
+        ledger, compute_j = self.transport.ledger, self._compute_energy_j
+        return {
+            "energy_j": ledger.energy_j + compute_j + ledger.receive_energy_j,
+            "ue_energy_j": ledger.uplink_transmit_energy_j + ledger.receive_energy_j + compute_j,
+            "uplink_transmit_energy_j": ledger.uplink_transmit_energy_j,
+            "downlink_transmit_energy_j": ledger.downlink_transmit_energy_j,
+            "receive_energy_j": ledger.receive_energy_j,
+            "compute_energy_j": compute_j,
+        }
 
     def _test(self, model: ModelState) -> tuple[float, float]:
         self.layout.write(model, self._module)

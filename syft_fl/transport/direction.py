@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from syft_fl.codecs import CODECS, Codec, Float32, needs_loss
@@ -52,6 +53,9 @@ class Downlink:
         codec, delta, link, access: as in :class:`Uplink`.
         cast: ``multicast`` sends one frame to all UEs that hold the same reference, at the slowest one's rate;
             ``unicast`` sends each its own.
+        receive_power_w: power of a UE's receiver while it listens [W]. Every UE that a frame is for listens for
+            as long as the frame is on the air, whether it gets it or not; what it spends is its own, while the energy
+            of sending down is the base station's.
     """
 
     codec: Annotated[Codec, CODECS] = Float32()
@@ -59,8 +63,16 @@ class Downlink:
     link: Annotated[LinkModel, LINKS] = Constant()
     access: Annotated[Access, ACCESS] = Tdma()
     cast: Literal["multicast", "unicast"] = "multicast"
+    receive_power_w: float = 0.0
 
     def __post_init__(self) -> None:
+        require(
+            0 <= self.receive_power_w < math.inf,
+            "receive_power_w",
+            self.receive_power_w,
+            "at least 0 and finite",
+            "it is in W: 100 mW is 0.1",
+        )
         require(
             not needs_loss(self.codec),
             "codec",

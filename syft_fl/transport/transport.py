@@ -361,10 +361,17 @@ class Transport:
             airtime_s=transfer.airtime_s,
             attempts=transfer.attempts,
             energy_j=transfer.energy_j,
+            receive_energy_j=self._receive_energy_j(direction, transfer),
             lost=transfer.lost,
         )
         self.ledger.add(entry, about=outgoing.about)
         return outgoing
+
+    def _receive_energy_j(self, direction: str, transfer: Transfer) -> float:
+        """What the UEs of a transmission spend on listening [J]; the base station's receiver is left out."""
+        if direction == "uplink":
+            return 0.0
+        return self.downlink.receive_power_w * transfer.airtime_s * len(transfer.ues)
 
     def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, Frame, Written | None]:
         """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""

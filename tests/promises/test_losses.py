@@ -10,7 +10,7 @@ import pytest
 
 from syft_fl.experiment import parse, run
 
-RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl")
+RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl", "computations.jsonl")
 CODEC = {"kind": "uniform", "bits": 3, "rounding": "stochastic"}
 LOSSY = {
     "kind": "wireless",

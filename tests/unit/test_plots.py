@@ -108,7 +108,7 @@ def texts(figure):
         ("latency_s", "Simulated time [s]", 1),
         ("uplink_bits", "Sent on the uplink [Mbit]", 1e6),
         ("downlink_bits", "Sent on the downlink [Mbit]", 1e6),
-        ("energy_j", "Energy [J]", 1),
+        ("energy_j", "Energy of UEs and base station [J]", 1),
         ("round", "Round", 1),
     ],
 )
