@@ -4,7 +4,8 @@ Two sources of events are merged in time order: the clock's own (a UE has comput
 arrived). At one instant the air comes first. Nothing here reads the host's clock.
 
 In a round the base station sends the model to the cohort, each UE that receives it computes for its compute
-time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for.
+time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for. Where the
+downlink is a broadcast, the other UEs hear the model as well, and hold it; the round waits until it has gone out.
 Aggregation and testing at the base station take no simulated time.
 """
 
@@ -127,7 +128,7 @@ class Simulation:
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
-        while now.waiting:
+        while now.waiting or self.transport.next_event_s() < math.inf:
             air_s, computed_s = self.transport.next_event_s(), self.clock.peek_s()
             if air_s <= computed_s:
                 arrivals = self.transport.advance(air_s)
@@ -144,7 +145,7 @@ class Simulation:
         message = Message(
             "model",
             BS,
-            cohort,
+            self.transport.audience(cohort, _STREAM, cell=tuple(self.ues)),
             _STREAM,
             content,
             round=self.round,
@@ -172,8 +173,9 @@ class Simulation:
         for name in arrival.received:
             ue = self.ues[name]
             ue.receive(arrival.content.state, at_s=arrival.transfer.end_s)  # type: ignore[union-attr]
-            self._submit(ue)
-            self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
+            if name in now.waiting:
+                self._submit(ue)
+                self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
 
     def _on_computed(self, ue: UE, now: _Round) -> None:
         outcome = self._engine.result(self._jobs.pop(ue.name))

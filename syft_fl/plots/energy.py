@@ -8,10 +8,10 @@ from typing import Protocol
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from syft_fl.experiment.energy import PARTS
 from syft_fl.experiment.statistics import SeededRun, by_variant
-from syft_fl.experiment.table import number
 from syft_fl.plots.style import DOUBLE_IN, drawing, outside_legend, styled
 from syft_fl.plots.timeline import SHADES
 
@@ -27,6 +27,8 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "compute_j": ("compute", SHADES["compute"].facecolor, "////"),
 }
 """Label, colour and hatch of each part."""
+
+_JOULE = EngFormatter(unit="J")
 
 
 class SpendingRun(SeededRun, Protocol):
@@ -58,9 +60,8 @@ def energy_by_part(results: Iterable[SpendingRun], *, width_in: float = DOUBLE_I
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(variants) - 0.5, -0.5)  # the first variant on top
         axes.grid(True, axis="x")
-        axes.set_xlim(left=0)
-        axes.margins(x=0.1)
-        axes.set_xlabel("Battery energy per UE and round [J], without the base station's")
+        axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
+        axes.set_xlabel("Battery energy of a UE in a round; the base station's energy is not in it")
         dots = "; dots: seeds" if max(map(len, variants.values())) > 1 else ""
         outside_legend(figure, axes, title=f"mean of UEs and rounds{dots}", above=True)
     return figure
@@ -88,8 +89,11 @@ def _draw(axes: Axes, spent: Mapping[str, pd.DataFrame]) -> None:
             label=label,
         )
         ends_j = [end_j + width_j for end_j, width_j in zip(ends_j, widths_j, strict=True)]
+    farthest_j = 0.0
     for y, (end_j, seeds) in enumerate(zip(ends_j, spent.values(), strict=True)):
         totals_j = seeds.sum(axis=1)
+        last_j = max(end_j, float(totals_j.max()))
+        farthest_j = max(farthest_j, last_j)
         if len(seeds) > 1:
             axes.plot(
                 totals_j,
@@ -101,10 +105,11 @@ def _draw(axes: Axes, spent: Mapping[str, pd.DataFrame]) -> None:
                 markeredgewidth=0.5,
             )
         axes.annotate(
-            f"{number(end_j, digits=3)} J",
-            (max(end_j, float(totals_j.max())), y),
+            _JOULE(float(f"{end_j:.3g}")),
+            (last_j, y),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
             fontsize=7,
         )
+    axes.set_xlim(0, 1.12 * farthest_j if farthest_j else 1.0)
