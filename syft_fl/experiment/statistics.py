@@ -188,7 +188,8 @@ def summary(comparison: RunGroup, *, baseline: str | None = None) -> pd.DataFram
 
     Returns:
         Indexed by ``variant``, with columns ``seeds``; ``final_accuracy``, ``final_accuracy_half_width`` (last
-        evaluation); ``simulated_s``, ``uplink_mbit``, ``downlink_mbit``, ``energy_j`` (mean at the end of the run);
+        evaluation); ``simulated_s``, ``uplink_mbit``, ``downlink_mbit``, ``energy_j`` (UEs and base
+        station; means at the end of the run);
         ``target_accuracy``, ``time_to_target_s``, ``time_to_target_half_width_s`` (NaN unless every seed
         reached it), ``reached`` (seeds that did), ``speed_up``, ``speed_up_low``, ``speed_up_high`` (NaN unless
         every seed that variant and baseline share reached it in both, and later than at 0 s). Half widths and bounds
