@@ -5,11 +5,12 @@
     config.json         the resolved scenario (result file)
     rounds.jsonl        one line per round, appended (result file)
     transfers.jsonl     one line per transmission, appended (result file)
-    checkpoint.pt       the simulation after a round, and the length of both files then; replaced atomically
+    computations.jsonl  one line per training of a UE, appended (result file)
+    checkpoint.pt       the simulation after a round, and the length of these files then; replaced atomically
     provenance.json     versions and host seconds; its `finished` says that the run is complete
 
-Result files depend on scenario, machine and library versions only. Going on from a checkpoint cuts both files to the
-lengths it knows: a torn line, or rounds after the checkpoint, are written anew, byte for byte.
+Result files depend on scenario, machine and library versions only. Going on from a checkpoint cuts the appended files
+to the lengths it knows: a torn line, or rounds after the checkpoint, are written anew, byte for byte.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ import torch
 from syft_fl.errors import RunError
 from syft_fl.federation import RoundRecord
 
-__all__ = ["RunFolder", "json_line", "write_atomically"]
+__all__ = ["TABLES", "RunFolder", "json_line", "write_atomically"]
+
+TABLES = ("rounds", "transfers", "computations")
+"""What is appended round by round, each to a file of JSON lines."""
 
 
 class RunFolder:
@@ -35,8 +39,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._rounds: BinaryIO | None = None
-        self._transfers: BinaryIO | None = None
+        self._files: dict[str, BinaryIO] = {}
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -80,10 +83,9 @@ class RunFolder:
                 for name in ("provenance.json", "checkpoint.pt"):
                     (self.path / name).unlink(missing_ok=True)
             write_atomically(self.path / "config.json", json.dumps(config, indent=1).encode() + b"\n")
-            self._rounds = _open_at(self.path / "rounds.jsonl", state["rounds_bytes"] if state else 0)
-            self._transfers = _open_at(
-                self.path / "transfers.jsonl", state["transfers_bytes"] if state else 0
-            )
+            for name in TABLES:
+                length = state[f"{name}_bytes"] if state else 0
+                self._files[name] = _open_at(self.path / f"{name}.jsonl", length)
         except OSError as error:
             raise RunError(
                 f"{self.path} can't be written ({error.strerror or error}); choose another folder with --out"
@@ -92,21 +94,19 @@ class RunFolder:
 
     def append(self, record: RoundRecord) -> None:
         """Write a round's lines."""
-        assert self._rounds is not None
-        assert self._transfers is not None
-        self._transfers.write(b"".join(json_line(asdict(entry)) for entry in record.entries))
-        self._transfers.flush()
-        self._rounds.write(json_line(record.row))
-        self._rounds.flush()
+        lines = {
+            "transfers": b"".join(json_line(asdict(entry)) for entry in record.entries),
+            "computations": b"".join(json_line(asdict(computation)) for computation in record.computations),
+            "rounds": json_line(record.row),  # last: what a round's row sums up is there before it
+        }
+        for name, data in lines.items():
+            self._files[name].write(data)
+            self._files[name].flush()
 
     def checkpoint(self, simulation: Mapping[str, Any]) -> None:
         """Remember the simulation as it is after the rounds written so far."""
-        assert self._rounds is not None
-        assert self._transfers is not None
-        state = {
-            "simulation": dict(simulation),
-            "rounds_bytes": self._rounds.tell(),
-            "transfers_bytes": self._transfers.tell(),
+        state = {"simulation": dict(simulation)} | {
+            f"{name}_bytes": file.tell() for name, file in self._files.items()
         }
         temporary = self.path / "checkpoint.tmp"
         torch.save(state, temporary)
@@ -121,9 +121,8 @@ class RunFolder:
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def close(self) -> None:
-        for file in (self._rounds, self._transfers):
-            if file is not None:
-                file.close()
+        for file in self._files.values():
+            file.close()
 
     def _checkpointed(self) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"

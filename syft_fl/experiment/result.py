@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from syft_fl.errors import RunError
-from syft_fl.experiment.folder import RunFolder
+from syft_fl.experiment.energy import energy_of_ues
+from syft_fl.experiment.folder import TABLES, RunFolder
+from syft_fl.federation import ue_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,10 +31,13 @@ class Result:
         config: the resolved scenario, plain data.
         rounds: one row per round, row 0 the initial model: round, latency_s (simulated seconds when it was tested),
             accuracy (0 … 1; missing where it was not tested), loss, train_loss, uplink_bits and downlink_bits
-            (since the start, all UEs together), energy_j (since the start), cohort, arrived; and
-            standalone_accuracy where asked for.
+            (since the start, all UEs together), cohort, arrived; and standalone_accuracy where asked for. Energy
+            since the start [J]: energy_j (UEs and base station), ue_energy_j (the UEs' batteries), which is the sum of
+            uplink_transmit_energy_j, receive_energy_j and compute_energy_j; downlink_transmit_energy_j is the
+            base station's.
         transfers: one row per transmission; columns as in :class:`~syft_fl.transport.Entry`.
         folder: where it was written; None where it was not.
+        computations: one row per training of a UE; columns as in :class:`~syft_fl.federation.Computation`.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Result:
     rounds: pd.DataFrame
     transfers: pd.DataFrame
     folder: Path | None = None
+    computations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def of(
@@ -50,13 +56,16 @@ class Result:
         rounds: Iterable[Mapping[str, Any]],
         transfers: Iterable[Mapping[str, Any]],
         folder: Path | None = None,
+        *,
+        computations: Iterable[Mapping[str, Any]] = (),
     ) -> Result:
         """A result from plain rows."""
         rows = pd.DataFrame(list(rounds))
         for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
             if column in rows:
                 rows[column] = rows[column].astype(float)
-        return cls(name, int(config["seed"]), config, rows, pd.DataFrame(list(transfers)), folder)
+        sent, computed = pd.DataFrame(list(transfers)), pd.DataFrame(list(computations))
+        return cls(name, int(config["seed"]), config, rows, sent, folder, computed)
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str | None = None) -> Result:
@@ -69,8 +78,21 @@ class Result:
         config = RunFolder(folder).config
         if config is None:
             raise RunError(f"{folder} holds no run: it has no config.json")
-        rounds, transfers = (_rows(folder / f"{part}.jsonl") for part in ("rounds", "transfers"))
-        return cls.of(name or folder.parent.name, config, rounds, transfers, folder)
+        rounds, transfers, computations = (_rows(folder / f"{table}.jsonl") for table in TABLES)
+        name = name or folder.parent.name
+        return cls.of(name, config, rounds, transfers, folder, computations=computations)
+
+    def energy(self) -> pd.DataFrame:
+        """Battery energy [J] by UE, round and part; see :func:`~syft_fl.experiment.energy.energy_of_ues`.
+
+        Every UE of the cell has a row in every round from 1 on, with zeros where it took no part. Sums over all rows
+        are the last row of ``rounds``: ``transmit_j`` is uplink_transmit_energy_j, and so on.
+
+        Raises:
+            RunError: the run was written by a version that did not tell energy by UE.
+        """
+        names = [ue_name(index) for index in range(self.config["population"]["ues"])]
+        return energy_of_ues(self.rounds, self.transfers, computations=self.computations, ues=names)
 
     def plot(self, x: str = "latency_s", y: str = "accuracy") -> Figure:
         """One quantity of the rounds against another; see :func:`syft_fl.plots.accuracy_against`."""
@@ -129,6 +151,16 @@ class Comparison:
         from syft_fl.experiment.statistics import summary
 
         return summary(self)
+
+    def energy(self) -> pd.DataFrame:
+        """:meth:`Result.energy` of all runs, one after another, with columns ``variant`` and ``seed`` in front."""
+        frames = []
+        for result in self.results:
+            frame = result.energy()
+            frame.insert(0, "variant", result.name)
+            frame.insert(1, "seed", result.seed)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
 
     def plot(self, x: str = "latency_s", y: str = "accuracy") -> Figure:
         """Mean and spread over seeds of one quantity against another, a line per variant."""

@@ -125,7 +125,8 @@ def on_grid(results: Iterable[SeededRun], x: str, y: str, *, points: int | None 
 
     Args:
         results: runs that differ in their seeds.
-        x: column of ``rounds`` that never falls: ``latency_s``, ``uplink_bits``, ``energy_j``, ``round``.
+        x: column of ``rounds`` that never falls: ``latency_s``, ``uplink_bits``, ``energy_j``, ``ue_energy_j``,
+            ``round``.
         y: column of ``rounds``; rounds where it is NaN were not evaluated.
         points: evenly spaced points; None for every x where a run was evaluated, which shows
             every step exactly.
@@ -164,7 +165,7 @@ def time_to(result: SeededRun, target: float, *, x: str = "latency_s") -> float:
     Args:
         result: one run.
         target: accuracy in 0 … 1.
-        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` [J], ``round``.
+        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` or ``ue_energy_j`` [J], ``round``.
 
     Raises:
         ConfigError: the target is outside 0 … 1, no such column, or x falls.
@@ -187,7 +188,8 @@ def summary(comparison: RunGroup, *, baseline: str | None = None) -> pd.DataFram
 
     Returns:
         Indexed by ``variant``, with columns ``seeds``; ``final_accuracy``, ``final_accuracy_half_width`` (last
-        evaluation); ``simulated_s``, ``uplink_mbit``, ``downlink_mbit``, ``energy_j`` (mean at the end of the run);
+        evaluation); ``simulated_s``, ``uplink_mbit``, ``downlink_mbit``, ``energy_j`` (UEs and base
+        station; means at the end of the run);
         ``target_accuracy``, ``time_to_target_s``, ``time_to_target_half_width_s`` (NaN unless every seed
         reached it), ``reached`` (seeds that did), ``speed_up``, ``speed_up_low``, ``speed_up_high`` (NaN unless
         every seed that variant and baseline share reached it in both, and later than at 0 s). Half widths and bounds

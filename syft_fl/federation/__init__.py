@@ -9,6 +9,7 @@ from syft_fl.federation.balance import (
     settle,
 )
 from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.simulation import BS, RoundRecord, Simulation, check_fits
 from syft_fl.federation.ue import UE
@@ -17,6 +18,7 @@ __all__ = [
     "BS",
     "UE",
     "Budget",
+    "Computation",
     "Population",
     "RoundRecord",
     "Scenario",

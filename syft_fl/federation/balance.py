@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from syft_fl.data import Dataset
-from syft_fl.federation.cohort import choose_cohort
+from syft_fl.federation.cohort import choose_cohort, ue_name
 from syft_fl.federation.scenario import Scenario
 from syft_fl.keys import Key
 from syft_fl.learn import Balance, build_seeded
@@ -115,11 +115,14 @@ def expected_uplink_phase_s(scenario: Scenario, bits: int) -> float:
 def expected_downlink_phase_s(scenario: Scenario, bits: int) -> float:
     """Mean duration [s] of the phase in which a cohort is sent ``bits``, over the first 32 rounds.
 
-    A multicast is taken to reach the cohort in one frame, as it does where all hold the same reference.
+    A multicast is taken to reach the cohort in one frame, as it does where all hold the same reference; a broadcast
+    reaches all UEs of the cell in one.
     """
     cohorts = _cohorts(scenario)
     if scenario.downlink.cast == "unicast":
         return _expected_phase_s(scenario, "downlink", cohorts, bits)
+    if scenario.downlink.cast == "broadcast":
+        cohorts = [tuple(ue_name(index) for index in range(scenario.population.ues))] * len(cohorts)
     return _expected_phase_s(scenario, "downlink", [[cohort] for cohort in cohorts], bits)
 
 

@@ -4,7 +4,8 @@ Two sources of events are merged in time order: the clock's own (a UE has comput
 arrived). At one instant the air comes first. Nothing here reads the host's clock.
 
 In a round the base station sends the model to the cohort, each UE that receives it computes for its compute
-time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for.
+time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for. Where the
+downlink is a broadcast, the other UEs hear the model as well, and hold it; the round waits until it has gone out.
 Aggregation and testing at the base station take no simulated time.
 """
 
@@ -21,6 +22,7 @@ from syft_fl.clock import Clock
 from syft_fl.data import Dataset
 from syft_fl.errors import CodecError, ConfigError
 from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
@@ -44,10 +46,12 @@ class RoundRecord:
     Attributes:
         row: the round's figures, plain data; see :class:`~syft_fl.experiment.result.Result`.
         entries: its transmissions.
+        computations: what its UEs computed, in order of their end.
     """
 
     row: Mapping[str, Any]
     entries: list[Entry]
+    computations: list[Computation]
 
 
 @dataclass
@@ -100,6 +104,7 @@ class Simulation:
         self._standalone = self._twin() if scenario.population.standalone else None
         self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
         self._compute_energy_j = 0.0
+        self._computations: list[Computation] = []
         self._told_samples: dict[str, int] = {}
         self._told_loss = math.nan
         self._jobs: dict[str, int] = {}
@@ -123,7 +128,7 @@ class Simulation:
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
-        while now.waiting:
+        while now.waiting or self.transport.next_event_s() < math.inf:
             air_s, computed_s = self.transport.next_event_s(), self.clock.peek_s()
             if air_s <= computed_s:
                 arrivals = self.transport.advance(air_s)
@@ -140,7 +145,7 @@ class Simulation:
         message = Message(
             "model",
             BS,
-            cohort,
+            self.transport.audience(cohort, _STREAM, cell=tuple(self.ues)),
             _STREAM,
             content,
             round=self.round,
@@ -168,8 +173,9 @@ class Simulation:
         for name in arrival.received:
             ue = self.ues[name]
             ue.receive(arrival.content.state, at_s=arrival.transfer.end_s)  # type: ignore[union-attr]
-            self._submit(ue)
-            self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
+            if name in now.waiting:
+                self._submit(ue)
+                self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
 
     def _on_computed(self, ue: UE, now: _Round) -> None:
         outcome = self._engine.result(self._jobs.pop(ue.name))
@@ -179,7 +185,7 @@ class Simulation:
                 f"{ue.name}'s model in round {now.number} is NaN or infinite after training; lower the learning rate "
                 f"(training.learning_rate = {self.scenario.training.learning_rate}), or check the data"
             )
-        self._compute_energy_j += self.scenario.compute.energy_j(self._charged_samples(ue))
+        self._charge(ue)
         now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
         message = Message(
             "model",
@@ -193,6 +199,13 @@ class Simulation:
         )
         (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
+
+    def _charge(self, ue: UE) -> None:
+        """Write down what a UE has computed until now, and what it spent on it."""
+        samples = self._charged_samples(ue)
+        energy_j = self.scenario.compute.energy_j(samples)
+        self._compute_energy_j += energy_j
+        self._computations.append(Computation(self.round, ue.name, samples, self.clock.now_s, energy_j))
 
     def _close(self, now: _Round) -> RoundRecord:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
@@ -247,7 +260,7 @@ class Simulation:
             "train_loss": train_loss,
             "uplink_bits": ledger.uplink_bits,
             "downlink_bits": ledger.downlink_bits,
-            "energy_j": ledger.energy_j + self._compute_energy_j,
+            **self._energies(),
             "cohort": cohort,
             "arrived": arrived,
         }
@@ -255,7 +268,20 @@ class Simulation:
             row["accuracy"], row["loss"] = self._test(self.model)
         if self._standalone is not None:
             row["standalone_accuracy"] = self._test(self._standalone.model)[0] if tested else None
-        return RoundRecord(row, ledger.drain())
+        computations, self._computations = self._computations, []
+        return RoundRecord(row, ledger.drain(), computations)
+
+    def _energies(self) -> dict[str, float]:
+        """Spent since the start [J]: all of it, the UEs' share, and the parts."""
+        ledger, compute_j = self.transport.ledger, self._compute_energy_j
+        return {
+            "energy_j": ledger.energy_j + compute_j + ledger.receive_energy_j,
+            "ue_energy_j": ledger.uplink_transmit_energy_j + ledger.receive_energy_j + compute_j,
+            "uplink_transmit_energy_j": ledger.uplink_transmit_energy_j,
+            "downlink_transmit_energy_j": ledger.downlink_transmit_energy_j,
+            "receive_energy_j": ledger.receive_energy_j,
+            "compute_energy_j": compute_j,
+        }
 
     def _test(self, model: ModelState) -> tuple[float, float]:
         self.layout.write(model, self._module)

@@ -2,6 +2,7 @@
 
 from syft_fl.plots.bars import time_to_target
 from syft_fl.plots.curves import accuracy_against
+from syft_fl.plots.energy import energy_by_part
 from syft_fl.plots.gallery import draw_all
 from syft_fl.plots.rate_distortion import rate_distortion
 from syft_fl.plots.save import save
@@ -15,6 +16,7 @@ __all__ = [
     "Look",
     "accuracy_against",
     "draw_all",
+    "energy_by_part",
     "looks",
     "rate_distortion",
     "rounds_and_seconds",

@@ -19,7 +19,12 @@ X_AXES: Mapping[str, tuple[str, float]] = {
     "latency_s": ("Simulated time [s]", 1.0),
     "uplink_bits": ("Sent on the uplink [Mbit]", BITS_PER_MBIT),
     "downlink_bits": ("Sent on the downlink [Mbit]", BITS_PER_MBIT),
-    "energy_j": ("Energy [J]", 1.0),
+    "energy_j": ("Energy of UEs and base station [J]", 1.0),
+    "ue_energy_j": ("Battery energy of the UEs [J]", 1.0),
+    "uplink_transmit_energy_j": ("Transmit energy of the UEs [J]", 1.0),
+    "downlink_transmit_energy_j": ("Transmit energy of the base station [J]", 1.0),
+    "receive_energy_j": ("Receive energy of the UEs [J]", 1.0),
+    "compute_energy_j": ("Compute energy of the UEs [J]", 1.0),
     "round": ("Round", 1.0),
 }
 """Label, and how many of the column's units make one of the label's."""
@@ -48,7 +53,9 @@ def accuracy_against(
 
     Args:
         results: runs of any number of variants and seeds.
-        x: ``latency_s``, ``uplink_bits`` or ``downlink_bits`` (drawn in Mbit), ``energy_j`` or ``round``.
+        x: ``latency_s``, ``uplink_bits`` or ``downlink_bits`` (drawn in Mbit), ``round``, or an energy: ``energy_j``
+            (UEs and base station), ``ue_energy_j`` (the UEs' batteries), or a part of it (as in
+            :class:`~syft_fl.experiment.Result`).
         y: ``accuracy``, ``standalone_accuracy``, ``loss`` or ``train_loss``.
         target: accuracy in 0 … 1 that gets a line of its own where y is an accuracy; None for none.
         log_x: logarithmic x, for methods whose costs differ by orders of magnitude.

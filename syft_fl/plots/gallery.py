@@ -8,9 +8,10 @@ from typing import Protocol
 
 import pandas as pd
 
-from syft_fl.experiment.statistics import SeededRun, by_variant
+from syft_fl.experiment.statistics import by_variant
 from syft_fl.plots.bars import time_to_target
 from syft_fl.plots.curves import accuracy_against
+from syft_fl.plots.energy import SpendingRun, energy_by_part
 from syft_fl.plots.save import save
 from syft_fl.plots.style import looks
 from syft_fl.plots.timeline import timeline
@@ -21,7 +22,7 @@ __all__ = ["draw_all"]
 _TIMELINES = 12  # more of them nobody looks at, and they take longest to draw
 
 
-class DrawnRun(SeededRun, Protocol):
+class DrawnRun(SpendingRun, Protocol):
     """What is read of a run: everything but its configuration."""
 
     @property
@@ -40,10 +41,11 @@ class DrawnComparison(Protocol):
 def draw_all(
     comparison: DrawnComparison, folder: str | Path, *, formats: Sequence[str] = ("png", "pdf", "svg")
 ) -> list[Path]:
-    """Draw accuracy against time, uplink bits and energy, the time to the target and why, and each variant's first
-    round.
+    """Draw accuracy against time, uplink bits and energy, what the UEs' energy went into, the time to the target and
+    why, and each variant's first round.
 
-    A variant looks the same in every figure. Where there is no target there are no bars; the timeline is that of
+    A variant looks the same in every figure. Runs that an earlier version wrote do not tell the UEs' energy, and have
+    no figure of it. Where there is no target there are no bars; the timeline is that of
     the variant's first seed, of the first twelve variants, and is left out where nothing was sent.
 
     Returns:
@@ -59,6 +61,11 @@ def draw_all(
         f"accuracy-{x}": accuracy_against(comparison.results, x, target=target, variant_looks=same)
         for x in ("latency_s", "uplink_bits", "energy_j")
     }
+    if all("ue_energy_j" in run.rounds for run in comparison.results):
+        figures["accuracy-ue_energy_j"] = accuracy_against(
+            comparison.results, "ue_energy_j", target=target, variant_looks=same
+        )
+        figures["energy-by-part"] = energy_by_part(comparison.results)
     if target is not None:
         figures["time-to-target"] = time_to_target(comparison, variant_looks=same)
         figures["rounds-and-seconds"] = rounds_and_seconds(comparison, variant_looks=same)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from syft_fl.codecs import CODECS, Codec, Float32, needs_loss
@@ -50,17 +51,31 @@ class Downlink:
 
     Attributes:
         codec, delta, link, access: as in :class:`Uplink`.
-        cast: ``multicast`` sends one frame to all UEs that hold the same reference, at the slowest one's rate;
-            ``unicast`` sends each its own.
+        cast: ``multicast`` sends one frame to all UEs of a round that hold the same reference, at the slowest one's
+            rate; ``unicast`` sends each its own. ``broadcast`` is a multicast to all UEs of the cell, whoever takes
+            part in the round: all then hold the model, so one frame of differences does for all (see
+            :meth:`~syft_fl.transport.Transport.audience`). At the slowest one's rate, too, unless the link says
+            otherwise: with ``rate = {kind = "fixed"}`` and ``loss = {kind = "bler"}``, who hears too badly loses it.
+        receive_power_w: power of a UE's receiver while it listens [W]. Every UE that a frame is for listens for
+            as long as the frame is on the air, whether it gets it or not; what it spends is its own, while the energy
+            of sending down is the base station's.
     """
 
     codec: Annotated[Codec, CODECS] = Float32()
     delta: bool = True
     link: Annotated[LinkModel, LINKS] = Constant()
     access: Annotated[Access, ACCESS] = Tdma()
-    cast: Literal["multicast", "unicast"] = "multicast"
+    cast: Literal["multicast", "unicast", "broadcast"] = "multicast"
+    receive_power_w: float = 0.0
 
     def __post_init__(self) -> None:
+        require(
+            0 <= self.receive_power_w < math.inf,
+            "receive_power_w",
+            self.receive_power_w,
+            "at least 0 and finite",
+            "it is in W: 100 mW is 0.1",
+        )
         require(
             not needs_loss(self.codec),
             "codec",

@@ -44,7 +44,9 @@ class Entry:
         offered_s, start_s, end_s: handed over, first bit on the air, last bit received [s].
         airtime_s: how long the sender was on the air [s].
         attempts: tries.
-        energy_j: spent on sending [J].
+        energy_j: spent on sending [J]: the UE's in the uplink, the base station's in the downlink.
+        receive_energy_j: what all of ``ues`` together spent on listening to the base station [J], each as much as
+            the other; 0 in the uplink, whose receiver is fed by the mains and left out.
         lost: those of ``ues`` that did not get it.
     """
 
@@ -63,6 +65,7 @@ class Entry:
     airtime_s: float
     attempts: int
     energy_j: float
+    receive_energy_j: float
     lost: tuple[str, ...]
 
 
@@ -74,6 +77,14 @@ class Ledger:
 
     Args:
         hub: the base station's name.
+
+    Attributes:
+        entries: the transmissions since the last :meth:`drain`.
+        uplink_bits, downlink_bits: sent so far.
+        energy_j: spent on sending so far, both ways [J].
+        uplink_transmit_energy_j: the UEs' part of it [J].
+        downlink_transmit_energy_j: the base station's part of it [J].
+        receive_energy_j: spent by UEs on listening so far [J].
     """
 
     def __init__(self, hub: str = "me") -> None:
@@ -81,6 +92,9 @@ class Ledger:
         self.uplink_bits = 0
         self.downlink_bits = 0
         self.energy_j = 0.0
+        self.uplink_transmit_energy_j = 0.0
+        self.downlink_transmit_energy_j = 0.0
+        self.receive_energy_j = 0.0
         self._hub = hub
         # Beside the entries, for these are the rows of result files, and what an object's id was means nothing there.
         self._objects: list[str] = []
@@ -90,10 +104,13 @@ class Ledger:
         self.entries.append(entry)
         self._objects.append(about or entry.stream)
         self.energy_j += entry.energy_j
+        self.receive_energy_j += entry.receive_energy_j
         if entry.direction == "uplink":
             self.uplink_bits += entry.bits
+            self.uplink_transmit_energy_j += entry.energy_j
         else:
             self.downlink_bits += entry.bits
+            self.downlink_transmit_energy_j += entry.energy_j
 
     def drain(self) -> list[Entry]:
         """The entries so far, which are then forgotten here; totals stay."""
@@ -115,6 +132,9 @@ class Ledger:
             "uplink_bits": self.uplink_bits,
             "downlink_bits": self.downlink_bits,
             "energy_j": self.energy_j,
+            "uplink_transmit_energy_j": self.uplink_transmit_energy_j,
+            "downlink_transmit_energy_j": self.downlink_transmit_energy_j,
+            "receive_energy_j": self.receive_energy_j,
         }
 
     def __repr__(self) -> str:

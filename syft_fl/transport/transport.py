@@ -227,10 +227,36 @@ class Transport:
             self._prepare("downlink", message, tuple(group), serial)
             for serial, group in enumerate(groups.values(), start=first)
         ]
-        if self.downlink.cast == "multicast":
+        if self.downlink.cast != "unicast":
             return prepared
         # The same bytes for all of a group, each UE's over its own link.
         return [replace(out, ues=(ue,)) for out in prepared for ue in out.ues]
+
+    def audience(self, wanted: tuple[str, ...], stream: str, *, cell: Sequence[str]) -> tuple[str, ...]:
+        """Whom the next model of a stream is sent to, as the cast says.
+
+        Multicast and unicast: those who are wanted. Broadcast: all of the cell that one frame does for, and all that a
+        frame for somebody wanted does for. Where the model goes down as a difference, who missed an earlier one can
+        make nothing of the common frame. Such a UE is not sent a frame of its own before it is wanted: then
+        it gets the difference to what it holds, or the whole model if it holds none.
+
+        Args:
+            wanted: UEs that need the model now.
+            cell: all UEs.
+
+        Returns:
+            The UEs, those who are wanted first.
+        """
+        if self.downlink.cast != "broadcast":
+            return wanted
+        versions = {
+            ue: self.references.version(ue, stream) if self._down.pipeline(ue).needs_reference else None
+            for ue in cell
+        }
+        newest = max((version for version in versions.values() if version is not None), default=None)
+        served = {None, newest, *(versions[ue] for ue in wanted)}
+        others = set(cell).difference(wanted)
+        return wanted + tuple(ue for ue in cell if ue in others and versions[ue] in served)
 
     def _prepare(self, direction: str, message: Message, ues: tuple[str, ...], serial: int) -> Outgoing:
         content = message.content
@@ -365,10 +391,17 @@ class Transport:
             airtime_s=transfer.airtime_s,
             attempts=transfer.attempts,
             energy_j=transfer.energy_j,
+            receive_energy_j=self._receive_energy_j(direction, transfer),
             lost=transfer.lost,
         )
         self.ledger.add(entry, about=outgoing.about)
         return outgoing
+
+    def _receive_energy_j(self, direction: str, transfer: Transfer) -> float:
+        """What the UEs of a transmission spend on listening [J]; the base station's receiver is left out."""
+        if direction == "uplink":
+            return 0.0
+        return self.downlink.receive_power_w * transfer.airtime_s * len(transfer.ues)
 
     def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, Frame, Written | None]:
         """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""

@@ -179,7 +179,7 @@ def stepped(scenario: Scenario) -> tuple[list[Any], torch.Tensor]:
 
 
 @every_other
-@pytest.mark.parametrize("cast", ["multicast", "unicast"])
+@pytest.mark.parametrize("cast", ["multicast", "unicast", "broadcast"])
 def test_a_federation_has_the_same_weights_times_and_bits_as_without(model: Any, cast: Any) -> None:
     scenario = replace(SCENARIO, downlink=replace(SCENARIO.downlink, cast=cast))
     records, weights = stepped(replace(scenario, carrier=model))

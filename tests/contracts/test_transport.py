@@ -104,7 +104,7 @@ LOSSES = st.lists(st.frozensets(st.sampled_from(UES)), max_size=7).map(tuple)
 
 
 @settings(max_examples=60, deadline=None)
-@given(CODECS, CODECS, LOSSES, LOSSES, st.booleans(), st.sampled_from(["multicast", "unicast"]))
+@given(CODECS, CODECS, LOSSES, LOSSES, st.booleans(), st.sampled_from(["multicast", "unicast", "broadcast"]))
 def test_under_any_pattern_of_loss_both_ends_agree_and_nothing_learnt_is_lost(
     up: Codec,
     down: Codec,

@@ -64,7 +64,8 @@ def test_compare_writes_a_folder_prints_the_table_and_draws_the_figures(
     for variant in ("float32", "uniform-4"):
         for seed in (0, 1):
             names = {path.name for path in (folder / variant / f"seed{seed}").iterdir()}
-            assert names == {"config.json", "rounds.jsonl", "transfers.jsonl", "provenance.json"}
+            tables = {"rounds.jsonl", "transfers.jsonl", "computations.jsonl"}
+            assert names == {"config.json", *tables, "provenance.json"}
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert {"accuracy-latency_s.png", "accuracy-latency_s.pdf", "time-to-target.svg"} <= figures
 

@@ -10,7 +10,7 @@ import pytest
 
 from syft_fl.experiment import parse, run
 
-RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl")
+RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl", "computations.jsonl")
 CODEC = {"kind": "uniform", "bits": 3, "rounding": "stochastic"}
 LOSSY = {
     "kind": "wireless",
@@ -91,8 +91,10 @@ def test_another_codec_of_as_many_bits_meets_the_same_losses() -> None:
     pd.testing.assert_frame_equal(*found)
 
 
-def test_a_run_with_losses_is_the_same_twice_and_resumed_anywhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cast", ["multicast", "broadcast"])
+def test_a_run_with_losses_is_the_same_twice_and_resumed_anywhere(cast: str, tmp_path: Path) -> None:
     scenario = _scenario(LOSSY, BURSTS)
+    scenario["downlink"]["cast"] = cast
     run(parse(scenario), out=tmp_path / "whole")
     run(parse(scenario), out=tmp_path / "again")
 

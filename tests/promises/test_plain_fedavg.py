@@ -53,7 +53,7 @@ def plain_fedavg(scenario: Scenario, cohorts: list[list[int]]) -> list[dict[str,
 
 @pytest.mark.parametrize("cohort", [None, 3])
 @pytest.mark.parametrize("partition", [IID(), Quantity(alpha=1.0)])
-@pytest.mark.parametrize("cast", ["multicast", "unicast"])
+@pytest.mark.parametrize("cast", ["multicast", "unicast", "broadcast"])
 def test_a_float32_run_is_plain_fedavg_bit_for_bit(cohort: int | None, partition: object, cast: str) -> None:
     scenario = Scenario(
         seed=5,

@@ -14,7 +14,7 @@ import syft_fl
 from syft_fl.errors import RunError
 from syft_fl.experiment import parse, run
 
-RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl")
+RESULT_FILES = ("config.json", "rounds.jsonl", "transfers.jsonl", "computations.jsonl")
 
 # Everything that has memory is in it: residuals, references of several versions, queues, a stand-alone UE.
 SCENARIO: dict[str, Any] = {

@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import matplotlib
 import numpy as np
@@ -13,6 +13,7 @@ from syft_fl.plots import (
     SINGLE_IN,
     accuracy_against,
     draw_all,
+    energy_by_part,
     looks,
     rounds_and_seconds,
     save,
@@ -31,6 +32,23 @@ class FakeRun:
     seed: int
     rounds: pd.DataFrame
     transfers: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def energy(self):
+        """Two UEs, one of them idle; the other spends 4 mJ, 2 mJ and, by its seed, 1 or 2 mJ."""
+        rows = [
+            {
+                "round": number,
+                "ue": ue,
+                "transmit_j": 4e-3 * on,
+                "receive_j": 2e-3 * on,
+                "compute_j": on * cost_j,
+            }
+            for number in self.rounds["round"].iloc[1:]
+            for ue, on in (("ue0", 1), ("ue1", 0))
+            for cost_j in (1e-3 * (1 + self.seed),)
+        ]
+        frame = pd.DataFrame(rows)
+        return frame.assign(total_j=frame["transmit_j"] + frame["receive_j"] + frame["compute_j"])
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,8 @@ def run(name, seed, *, scale_s=1.0, top=0.95, rounds=6, transfers=None):
             "uplink_bits": number * scale_s * 2e6,
             "downlink_bits": number * 4e6,
             "energy_j": number * scale_s * 0.01,
+            "ue_energy_j": number * scale_s * 0.007,
+            "downlink_transmit_energy_j": number * scale_s * 0.003,
         }
     )
     return FakeRun(name, seed, frame, pd.DataFrame() if transfers is None else transfers)
@@ -108,7 +128,9 @@ def texts(figure):
         ("latency_s", "Simulated time [s]", 1),
         ("uplink_bits", "Sent on the uplink [Mbit]", 1e6),
         ("downlink_bits", "Sent on the downlink [Mbit]", 1e6),
-        ("energy_j", "Energy [J]", 1),
+        ("energy_j", "Energy of UEs and base station [J]", 1),
+        ("ue_energy_j", "Battery energy of the UEs [J]", 1),
+        ("downlink_transmit_energy_j", "Transmit energy of the base station [J]", 1),
         ("round", "Round", 1),
     ],
 )
@@ -432,6 +454,8 @@ def test_all_figures_are_drawn_from_the_tables(tmp_path):
         "accuracy-latency_s.svg",
         "accuracy-uplink_bits.svg",
         "accuracy-energy_j.svg",
+        "accuracy-ue_energy_j.svg",
+        "energy-by-part.svg",
         "time-to-target.svg",
         "rounds-and-seconds.svg",
         "timeline-float32.svg",
@@ -440,8 +464,32 @@ def test_all_figures_are_drawn_from_the_tables(tmp_path):
     assert all(path.stat().st_size > 1000 for path in paths)
 
 
-def test_without_a_target_and_transmissions_those_figures_are_left_out(tmp_path):
-    paths = draw_all(FakeComparison((run("a", 0),)), tmp_path, formats=("png",))
+def test_bars_stack_the_mean_of_each_part_over_ues_rounds_and_seeds():
+    axes = energy_by_part([run("a", seed) for seed in (0, 1)]).axes[0]
+    bars = [container.patches[0] for container in axes.containers]
+    # Half of the UEs are idle. Computing: 1 mJ and 2 mJ.
+    assert [bar.get_x() for bar in bars] == pytest.approx([0, 2e-3, 3e-3])
+    assert [bar.get_width() for bar in bars] == pytest.approx([2e-3, 1e-3, 0.75e-3])
+    (dots,) = axes.lines
+    assert list(dots.get_xdata()) == pytest.approx([3.5e-3, 4e-3])
+    assert [text.get_text() for text in axes.texts] == ["3.75 mJ"]
+    assert axes.get_xlabel() == "Battery energy of a UE in a round; the base station's energy is not in it"
+    assert axes.xaxis.get_major_formatter()(2.5e-3) == "2.5 mJ"
+
+
+def test_bars_of_energy_have_a_legend_a_row_per_variant_and_dots_for_several_seeds_only():
+    figure = energy_by_part([run("b", 0), run("a", 0)])
+    assert legend_names(figure) == ["transmit", "receive", "compute"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
+    assert not figure.axes[0].lines
+    with pytest.raises(ConfigError, match="at least one run"):
+        energy_by_part([])
+
+
+def test_without_a_target_transmissions_and_energy_of_ues_those_figures_are_left_out(tmp_path):
+    made = run("a", 0)
+    early = replace(made, rounds=made.rounds.drop(columns="ue_energy_j"))
+    paths = draw_all(FakeComparison((early,)), tmp_path, formats=("png",))
     assert [path.stem for path in paths] == [
         "accuracy-latency_s",
         "accuracy-uplink_bits",
