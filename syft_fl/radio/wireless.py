@@ -36,7 +36,7 @@ from syft_fl.radio.power import check_direction, power_in_share_w
 from syft_fl.radio.rates import RATES, Floats, Rate, ShannonRate
 from syft_fl.radio.retransmission import RETRANSMISSIONS, Arq, Retransmission
 from syft_fl.schema import require, schema
-from syft_fl.units import dbm_to_watt, noise_power_w
+from syft_fl.units import db_to_linear, dbm_to_watt, noise_power_w
 
 __all__ = ["Wireless", "WirelessLink"]
 
@@ -52,6 +52,8 @@ class Wireless:
         noise_dbm_per_hz: density of thermal noise, -300 … 300 dBm/Hz.
         noise_figure_db: what the receiver adds to it, 0 … 100 dB.
         interference_dbm_per_hz: density of other cells' signals, -300 … 300 dBm/Hz; None: no interference.
+        antenna_gain_db: gain of both antennas together, less what cables and walls take, -300 … 300 dB; it adds to the
+            path's, so that the transmit power, and with it the energy, stays what the amplifier gives. None: 0 dB.
         latency_s: time from the last bit on the air to its arrival [s].
         path: how much power arrives on average.
         fading: what echoes do to it.
@@ -74,6 +76,7 @@ class Wireless:
     noise_dbm_per_hz: float = -174.0
     noise_figure_db: float = 0.0
     interference_dbm_per_hz: float | None = None
+    antenna_gain_db: float | None = None
     latency_s: float = 0.0
     path: Annotated[Path, PATHS] = LogDistance()
     fading: Annotated[FadingModel, FADINGS] = Rayleigh()
@@ -82,7 +85,7 @@ class Wireless:
     retransmission: Annotated[Retransmission, RETRANSMISSIONS] = Arq()
 
     def __post_init__(self) -> None:
-        for name in ("power_dbm", "noise_dbm_per_hz", "interference_dbm_per_hz"):
+        for name in ("power_dbm", "noise_dbm_per_hz", "interference_dbm_per_hz", "antenna_gain_db"):
             level = getattr(self, name)
             require(
                 level is None or -300 <= level <= 300, name, level, "in -300 … 300", "it is a level in dB"
@@ -120,6 +123,7 @@ class WirelessLink:
         self._direction = direction
         self._fading = model.fading.open(key / direction / "fading")
         self._power_w = dbm_to_watt(model.power_dbm)
+        self._antenna_gain = db_to_linear(model.antenna_gain_db or 0.0)
         self._occupied_hz = model.rate.occupied_hz(model.bandwidth_hz)
         # Of each UE: until when [s] its mean gain holds, and the gain.
         self._mean_gains: dict[str, tuple[float, float]] = {}
@@ -145,8 +149,8 @@ class WirelessLink:
 
         .. math:: \mathrm{SNR} = \frac{p\,g\,h}{(N_0 + I_0)\,s B}
 
-        with :math:`p` the power in that share, :math:`g` the gain of the path, :math:`h` that of the fading, and of the
-        band :math:`B` what the rate model sends in.
+        with :math:`p` the power in that share, :math:`g` the gain of path and antennas, :math:`h` that of the fading,
+        and of the band :math:`B` what the rate model sends in.
         """
         gain = self.mean_gain(ue, time_s=time_s) * self.fading_gain(ue, block=block, time_s=time_s)
         return self.transmit_power_w(ue, share=share, time_s=time_s) * gain / self.noise_w(share=share)
@@ -209,11 +213,12 @@ class WirelessLink:
         return self._fading.gain(ue, block=block, time_s=time_s)
 
     def mean_gain(self, ue: str, *, time_s: float) -> float:
-        """Gain of the path; kept while the UE stays where it is."""
+        """Gain of path and antennas; kept while the UE stays where it is."""
         until_s = self._cell.steady_until_s(time_s=time_s)
         kept = self._mean_gains.get(ue)
         if kept is None or kept[0] != until_s:
-            kept = (until_s, self._model.path.gain(ue, cell=self._cell, key=self._key, time_s=time_s))
+            gain = self._model.path.gain(ue, cell=self._cell, key=self._key, time_s=time_s)
+            kept = (until_s, gain * self._antenna_gain)
             self._mean_gains[ue] = kept
         return kept[1]
 
