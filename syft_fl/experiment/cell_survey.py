@@ -19,6 +19,7 @@ from syft_fl.federation import Scenario, ue_name
 from syft_fl.keys import Key
 from syft_fl.radio import Access, Cell, ChannelLink, Hexagon, Link, Medium
 from syft_fl.radio.sending import retransmission_of
+from syft_fl.schema import require
 from syft_fl.units import linear_to_db
 
 __all__ = ["BLOCKS", "QUANTILES", "CellSurvey", "DirectionSurvey", "airtimes_s", "survey_cell"]
@@ -45,7 +46,7 @@ class DirectionSurvey:
         share: the part of the band (0 … 1] that one transmission has.
         snr: [ues, blocks] signal-to-noise ratio (linear) in that part; None: the link's rate follows from no channel.
         rates_bps: [ues, blocks] rate [bit/s].
-        lost: [ues, blocks] whether a message did not arrive; None: nothing is ever lost.
+        lost: [ues, blocks] whether a message did not arrive; None: nothing is ever lost, or none was tried.
     """
 
     direction: str
@@ -86,18 +87,43 @@ class CellSurvey:
     uplink: DirectionSurvey
     downlink: DirectionSurvey
 
+    def drawn(self, name: str) -> dict[str, Any]:
+        """What :func:`~syft_fl.plots.map_and_rates` takes, under a title: its arguments by name.
 
-def survey_cell(scenario: Scenario, *, bits: int) -> CellSurvey:
+        UEs are coloured by the median of their uplink's SNR, or rate where there is no SNR.
+        """
+        up, ues = self.uplink, len(self.positions_m)
+        if up.snr is None:
+            colours, label = np.median(up.rates_bps, axis=1) / 1e6, "Median rate, uplink [Mbit/s]"
+        else:
+            colours = np.array([linear_to_db(float(one)) for one in np.median(up.snr, axis=1)])
+            label = "Median SNR, uplink [dB]"
+        moving = f", and where they go in {self.track_s:g} s" if self.tracks_m is not None else ""
+        return {
+            "positions_m": self.positions_m,
+            "colours": colours,
+            "rates_bps": {way.direction: way.rates_bps for way in (up, self.downlink)},
+            "radius_m": self.radius_m,
+            "hexagonal": self.hexagonal,
+            "tracks_m": self.tracks_m,
+            "colour_label": label,
+            "title": f"{name}: {ues} UE{'s' if ues > 1 else ''}{moving}",
+        }
+
+
+def survey_cell(scenario: Scenario, *, bits: int | None = None, blocks: int = BLOCKS) -> CellSurvey:
     """Look at every UE of a scenario in both directions.
 
     Args:
         scenario: the scenario; nothing is trained.
-        bits: of the message whose loss is tried, once for each UE and block, where something may be lost.
+        bits: of the message whose loss is tried, once for each UE and block, where something may be lost; None: none.
+        blocks: fading blocks in which each UE is looked at, at least 1.
 
     Raises:
         ConfigError: the cell does not suit the radio.
         TransportError: a rate that never carries the message.
     """
+    require(blocks >= 1, "blocks", blocks, "at least 1")
     cell, key = scenario.cell, Key(scenario.seed) / "radio"
     ues = [ue_name(index) for index in range(scenario.population.ues)]
     step_s = cell.placement.step_s if cell.moves else 0.0
@@ -109,8 +135,8 @@ def survey_cell(scenario: Scenario, *, bits: int) -> CellSurvey:
         positions_m=tracks_m[:, 0],
         tracks_m=tracks_m if cell.moves else None,
         track_s=_TRACK_STEPS * step_s,
-        uplink=_direction(scenario, "uplink", ues, bits=bits),
-        downlink=_direction(scenario, "downlink", ues, bits=bits),
+        uplink=_direction(scenario, "uplink", ues, bits=bits, blocks=blocks),
+        downlink=_direction(scenario, "downlink", ues, bits=bits, blocks=blocks),
     )
 
 
@@ -124,12 +150,14 @@ def airtimes_s(rates_bps: Sequence[float], bits: int) -> tuple[float, ...]:
     return tuple(bits / rate_bps if rate_bps > 0 else math.inf for rate_bps in rates_bps)
 
 
-def _direction(scenario: Scenario, direction: str, ues: Sequence[str], *, bits: int) -> DirectionSurvey:
+def _direction(
+    scenario: Scenario, direction: str, ues: Sequence[str], *, bits: int | None, blocks: int
+) -> DirectionSurvey:
     settings = scenario.uplink if direction == "uplink" else scenario.downlink
     access, users = settings.access, scenario.population.chosen
     link = settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
     share = _share(access, link, users=users)
-    times_s = list(_times_s(link, scenario.cell))
+    times_s = list(_times_s(link, scenario.cell, blocks=blocks))
 
     def asked(question: Callable[[str, int, float], float | bool]) -> NDArray[Any]:
         """[ues, blocks] answers."""
@@ -141,23 +169,24 @@ def _direction(scenario: Scenario, direction: str, ues: Sequence[str], *, bits: 
     if isinstance(link, ChannelLink):
         channel = link
         snr = asked(lambda ue, block, time_s: channel.snr(ue, share=share, block=block, time_s=time_s))
-    if retransmission_of(link) is not None:
+    if bits is not None and retransmission_of(link) is not None:
+        sent = bits
         lost = asked(
             lambda ue, block, time_s: _is_lost(
-                access.open(link, users=users), ue, bits, block=block, time_s=time_s
+                access.open(link, users=users), ue, sent, block=block, time_s=time_s
             )
         )
     rates_bps = asked(lambda ue, block, time_s: link.rate_bps(ue, share=share, block=block, time_s=time_s))
     return DirectionSurvey(direction=direction, share=share, snr=snr, rates_bps=rates_bps, lost=lost)
 
 
-def _times_s(link: Link, cell: Cell) -> Iterator[float]:
+def _times_s(link: Link, cell: Cell, *, blocks: int) -> Iterator[float]:
     """When each block is looked at [s]: where the radio changes with time, so far apart that it has changed."""
     time_s = 0.0
-    for block in range(BLOCKS):
+    for block in range(blocks):
         yield time_s
         if cell.moves:
-            time_s = (block + 1) * cell.placement.step_s * _TRACK_STEPS / BLOCKS
+            time_s = (block + 1) * cell.placement.step_s * _TRACK_STEPS / blocks
             continue
         for _ in range(_CHANGES if isinstance(link, ChannelLink) else 1):
             change_s = link.steady_until_s(time_s=time_s)

@@ -16,7 +16,7 @@ from typing import Any
 from syft_fl.errors import ConfigError
 from syft_fl.schema import nearest
 
-__all__ = ["header", "scenario_table", "scenarios"]
+__all__ = ["headline", "scenario_table", "scenarios"]
 
 _SUFFIX = ".toml"
 
@@ -42,15 +42,13 @@ def scenario_table(name: object) -> dict[str, Any]:
     return tomllib.loads(_text(name))
 
 
-def header(name: object) -> str:
-    """What the file says of its scenario and its sources, without comment signs.
+def headline(name: object) -> str:
+    """What a scenario is, in the one line that its file begins with.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    lines = _text(name).splitlines()
-    end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines[:end])
+    return _text(name).partition("\n")[0].removeprefix("# ")
 
 
 def _text(name: object) -> str:
