@@ -22,10 +22,13 @@ from syft_fl.radio.sending import retransmission_of
 from syft_fl.schema import require
 from syft_fl.units import linear_to_db
 
-__all__ = ["BLOCKS", "QUANTILES", "CellSurvey", "DirectionSurvey", "airtimes_s", "survey_cell"]
+__all__ = ["BLOCKS", "MOST_UES", "QUANTILES", "CellSurvey", "DirectionSurvey", "airtimes_s", "survey_cell"]
 
 BLOCKS = 32
 """Fading blocks in which each UE is looked at."""
+
+MOST_UES = 200
+"""UEs that are looked at; of more the first ones, who are as good as any."""
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -71,6 +74,7 @@ class CellSurvey:
     """A cell and both directions of its radio, as plain numbers.
 
     Attributes:
+        ues: UEs of the scenario; all or the first :data:`MOST_UES` of them are looked at.
         radius_m: of the cell.
         hexagonal: whether its corners, and not its edge, lie at the radius.
         positions_m: [ues, 2] places at time 0, the base station being at (0, 0).
@@ -79,6 +83,7 @@ class CellSurvey:
         uplink, downlink: the radio.
     """
 
+    ues: int
     radius_m: float
     hexagonal: bool
     positions_m: Floats
@@ -87,12 +92,20 @@ class CellSurvey:
     uplink: DirectionSurvey
     downlink: DirectionSurvey
 
+    @property
+    def who(self) -> str:
+        """The UEs that are looked at, in words."""
+        seen = len(self.positions_m)
+        if seen < self.ues:
+            return f"{seen} of {self.ues} UEs"
+        return f"{seen} UE{'s' if seen > 1 else ''}"
+
     def drawn(self, name: str) -> dict[str, Any]:
         """What :func:`~syft_fl.plots.map_and_rates` takes, under a title: its arguments by name.
 
         UEs are coloured by the median of their uplink's SNR, or rate where there is no SNR.
         """
-        up, ues = self.uplink, len(self.positions_m)
+        up = self.uplink
         if up.snr is None:
             colours, label = np.median(up.rates_bps, axis=1) / 1e6, "Median rate, uplink [Mbit/s]"
         else:
@@ -107,12 +120,12 @@ class CellSurvey:
             "hexagonal": self.hexagonal,
             "tracks_m": self.tracks_m,
             "colour_label": label,
-            "title": f"{name}: {ues} UE{'s' if ues > 1 else ''}{moving}",
+            "title": f"{name}: {self.who}{moving}",
         }
 
 
 def survey_cell(scenario: Scenario, *, bits: int | None = None, blocks: int = BLOCKS) -> CellSurvey:
-    """Look at every UE of a scenario in both directions.
+    """Look at every UE of a scenario (of very many: at the first ones) in both directions.
 
     Args:
         scenario: the scenario; nothing is trained.
@@ -125,11 +138,12 @@ def survey_cell(scenario: Scenario, *, bits: int | None = None, blocks: int = BL
     """
     require(blocks >= 1, "blocks", blocks, "at least 1")
     cell, key = scenario.cell, Key(scenario.seed) / "radio"
-    ues = [ue_name(index) for index in range(scenario.population.ues)]
+    ues = [ue_name(index) for index in range(min(scenario.population.ues, MOST_UES))]
     step_s = cell.placement.step_s if cell.moves else 0.0
     steps = range(_TRACK_STEPS + 1) if cell.moves else range(1)
     tracks_m = np.array([[cell.position_m(ue, key, step * step_s) for step in steps] for ue in ues])
     return CellSurvey(
+        ues=scenario.population.ues,
         radius_m=cell.radius_m,
         hexagonal=isinstance(getattr(cell.placement, "within", cell.placement), Hexagon),
         positions_m=tracks_m[:, 0],

@@ -104,9 +104,8 @@ def _radio(name: str, scenario: Scenario, bits: int) -> list[str]:
     rows: list[tuple[str, ...]] = [("", "5 %", "50 %", "95 %")]
     for direction in (survey.uplink, survey.downlink):
         rows += _direction_rows(direction, bits)
-    ues = scenario.population.ues
     return [
-        f"# radio of {name}: {ues} UE{'s' if ues > 1 else ''}, {BLOCKS} blocks, one UE at a time",
+        f"# radio of {name}: {survey.who}, {BLOCKS} blocks, one UE at a time",
         *_aligned(rows),
     ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from syft_fl.errors import ConfigError
 from syft_fl.experiment import load_scenario, parse, preview
-from syft_fl.experiment.cell_survey import BLOCKS, survey_cell
+from syft_fl.experiment.cell_survey import BLOCKS, MOST_UES, survey_cell
 from syft_fl.keys import Key
 from syft_fl.plots import map_and_rates
 from syft_fl.radio import Hexagon
@@ -192,6 +192,12 @@ def test_nothing_of_the_figure_is_cut_off_or_covered() -> None:
 def test_arrays_that_do_not_fit_are_refused(changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(ConfigError, match=rule):
         _figure(**changes)
+
+
+def test_of_very_many_ues_the_first_are_looked_at() -> None:
+    survey = survey_cell(_scenario({"link": WIRELESS}, population={"ues": 10_000, "cohort": 10}), blocks=1)
+    assert survey.uplink.rates_bps.shape == (MOST_UES, 1)
+    assert survey.drawn("many")["title"] == f"many: {MOST_UES} of 10000 UEs"
 
 
 def test_a_survey_of_no_block_is_refused() -> None:
