@@ -17,7 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["syft_fl", "syft_fl.*"]),
-    package_data={"syft_fl": ["py.typed"]},
+    package_data={"syft_fl": ["py.typed", "scenarios/*.toml"]},
     install_requires=[
         "torch>=2.9",
         "torchvision>=0.24",

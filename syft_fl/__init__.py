@@ -35,7 +35,19 @@ if TYPE_CHECKING:
         TransportError,
         WorkerError,
     )
-    from syft_fl.experiment import Comparison, Experiment, Result, Variant, compare, load, parse, preview, run
+    from syft_fl.experiment import (
+        Comparison,
+        Experiment,
+        Result,
+        Variant,
+        compare,
+        load,
+        load_scenario,
+        parse,
+        preview,
+        run,
+        scenarios,
+    )
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
     from syft_fl.schema import schema
@@ -92,9 +104,11 @@ _HOME = {
         "Variant",
         "compare",
         "load",
+        "load_scenario",
         "parse",
         "preview",
         "run",
+        "scenarios",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -138,12 +152,14 @@ __all__ = [
     "federated_avg",
     "learn",
     "load",
+    "load_scenario",
     "local_worker",
     "parse",
     "plots",
     "preview",
     "radio",
     "run",
+    "scenarios",
     "schema",
 ]
 

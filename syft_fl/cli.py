@@ -1,4 +1,4 @@
-"""The command line: ``syft-fl run | compare | plot | check | codecs``.
+"""The command line: ``syft-fl run | compare | plot | check | scenarios | codecs``.
 
 Only typer is imported to show help; torch comes with the first command that needs it.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syft_fl.errors import RunError, SyftFLError
+from syft_fl.errors import ConfigError, RunError, SyftFLError
 
 if TYPE_CHECKING:
     from syft_fl.experiment import Comparison
@@ -30,10 +30,15 @@ app = typer.Typer(
     "for this way of compressing and sending it?",
 )
 
-Config = Annotated[Path, typer.Argument(help="Experiment file (TOML), or a run's config.json.")]
+Config = Annotated[
+    Path,
+    typer.Argument(
+        help="Experiment file (TOML), a run's config.json, or the name of a scenario (syft-fl scenarios lists them)."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="key.path=value, for example uplink.codec.bits=4 or stop.rounds=5."),
+    typer.Argument(help="key.path=value, for example uplink.codec.bits=4, stop.rounds=5 or scenario=nb-iot."),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder for results.", show_default="results/NAME")
@@ -119,14 +124,29 @@ def compare(
 
 @app.command()
 def plot(
-    folder: Annotated[Path, typer.Argument(help="Folder of a comparison or of a run.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of a comparison or of a run; none with --cell.")
+    ] = None,
+    cell: Annotated[
+        Path | None,
+        typer.Option(help="Draw this scenario's or experiment file's cell and rates; runs nothing."),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for figures.", show_default="FOLDER/figures")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for figures.", show_default="FOLDER/figures or results/NAME/figures"
+        ),
     ] = None,
 ) -> None:
-    """Draw the figures again, from a folder's files alone."""
+    """Draw the figures again, from a folder's files alone; or a cell before anything is run."""
     from syft_fl.experiment import Comparison, Result
 
+    if (folder is None) == (cell is None):
+        raise ConfigError("plot needs either the FOLDER of a run or of a comparison, or --cell NAME_OR_FILE")
+    if folder is None:
+        assert cell is not None  # for the type checker
+        _draw_cell(cell, out)
+        return
     single = (folder / "config.json").exists()
     found = (
         Comparison(folder.name, (Result.load(folder, name=folder.name),), None, folder)
@@ -144,11 +164,26 @@ def check(
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
-    """Validate an experiment; print the resolved scenario, rho and each variant's airtime. Trains nothing."""
+    """Validate an experiment; print it resolved, rho, its radio and each variant's airtime. Trains nothing."""
     from syft_fl.experiment import load, preview
 
     experiment = load(config, overrides or ())
     typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
+
+
+@app.command()
+def scenarios(
+    parameters: Annotated[
+        int,
+        typer.Option(
+            help="Of the model whose airtime is told; as float32.", show_default="the document's CNN"
+        ),
+    ] = 1_199_882,
+) -> None:
+    """List the scenarios that come with the package: SNR, rate and a model's airtime at the median."""
+    from syft_fl.experiment.overview import overview
+
+    typer.echo(overview(parameters))
 
 
 @app.command()
@@ -213,6 +248,18 @@ def _draw(comparison: Comparison, folder: Path) -> None:
 
     written = draw_all(comparison, folder)
     typer.echo(f"figure: {written[0]} ({len(written)} files of figures beside it)")
+
+
+def _draw_cell(source: Path, out: Path | None) -> None:
+    from syft_fl.experiment import load
+    from syft_fl.experiment.cell_survey import survey_cell
+    from syft_fl.plots import map_and_rates, save
+
+    experiment = load(source)
+    folder = out or Path("results") / experiment.name / "figures"
+    figure = map_and_rates(**survey_cell(experiment.base).drawn(experiment.name))
+    written = save(figure, folder, f"cell-{experiment.name}")
+    typer.echo(f"figure: {written[0]} ({len(written)} files)")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,11 +1,12 @@
 """Experiments: TOML to scenario, runs and comparisons, their folders, results and statistics."""
 
-from syft_fl.experiment.config import Experiment, Variant, load, parse
+from syft_fl.experiment.config import Experiment, Variant, load, load_scenario, parse
 from syft_fl.experiment.folder import RunFolder
 from syft_fl.experiment.forecast import preview
 from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.runs import compare, run
+from syft_fl.experiment.shipped import scenarios
 
 __all__ = [
     "Comparison",
@@ -16,7 +17,9 @@ __all__ = [
     "Variant",
     "compare",
     "load",
+    "load_scenario",
     "parse",
     "preview",
     "run",
+    "scenarios",
 ]

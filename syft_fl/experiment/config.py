@@ -15,6 +15,11 @@
 
 A variant's tables are merged into the base scenario's, except that a table with a ``kind`` replaces the whole
 table it meets. Every error of the file is reported at once, with its path.
+
+``scenario = "nb-iot"`` puts a scenario that comes with the package (:mod:`~syft_fl.experiment.shipped`) below the
+tables beside it: in a file below the whole file, in a variant between the base scenario and the variant's own tables,
+on the command line between the file and the other overrides. What lies below keeps what the scenario does not speak of
+(data, model, codecs), except for the cell, which is replaced whole: distances in one cell mean nothing in another.
 """
 
 from __future__ import annotations
@@ -26,12 +31,15 @@ from pathlib import Path
 from typing import Any
 
 from syft_fl.errors import ConfigError
+from syft_fl.experiment.shipped import scenario_table, scenarios
 from syft_fl.federation import Scenario
 from syft_fl.schema import nearest, require, schema
 
-__all__ = ["Experiment", "Variant", "load", "parse"]
+__all__ = ["Experiment", "Variant", "load", "load_scenario", "parse"]
 
 _EXPERIMENT_KEYS = ("name", "seeds", "target_accuracy", "variants")
+_NAMED = "scenario"
+"""The key that names a scenario which comes with the package."""
 
 
 @schema
@@ -86,13 +94,19 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a TOML file (or the ``config.json`` of a result folder).
 
     Args:
-        path: the file.
+        path: the file; or the name of a scenario that comes with the package, which is then run as it is.
         overrides: ``key.path=value`` each, applied to the base scenario (or ``seeds=…``) before variants.
 
     Raises:
         ConfigError: no such file, not TOML, or settings that break a rule; all of them in one message.
     """
-    path = Path(path)
+    name, path = str(path), Path(path)
+    if name in scenarios() and not path.is_file():
+        return parse({_NAMED: name}, name=name, overrides=overrides)
+    if path.name == name and path.suffix not in (".toml", ".json") and not path.exists():
+        raise ConfigError(
+            f"{name!r} is neither a file nor a scenario that comes with syft_fl; {nearest(name, scenarios())}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -105,15 +119,33 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     return parse(table, name=path.stem, overrides=overrides)
 
 
+def load_scenario(name: str, overrides: Iterable[str] = ()) -> Scenario:
+    """A scenario that comes with the package, by name (:func:`~syft_fl.experiment.shipped.scenarios` has all names).
+
+    Args:
+        name: of the scenario.
+        overrides: ``key.path=value`` each.
+
+    Raises:
+        ConfigError: there is none of that name, or an override breaks a rule.
+
+    Example:
+        >>> load_scenario("nb-iot", ["uplink.codec=qsgd"]).uplink.link.bandwidth_hz
+        180000.0
+    """
+    return parse({_NAMED: name}, name=name, overrides=overrides).base
+
+
 def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[str] = ()) -> Experiment:
     """An experiment from nested tables, as a TOML file holds them.
 
     Raises:
         ConfigError: settings that break a rule; all of them in one message.
     """
-    merged: dict[str, Any] = dict(table)
-    for override in overrides:
-        merged = _merge(merged, _override(override))
+    merged = _layered({}, table)
+    # A scenario goes below what else is overridden, wherever on the command line it stands.
+    for override in sorted(map(_override, overrides), key=lambda override: _NAMED not in override):
+        merged = _layered(merged, override)
     base_table = {key: value for key, value in merged.items() if key not in _EXPERIMENT_KEYS}
     problems: list[str] = []
     base = _scenario(base_table, "", problems)
@@ -124,7 +156,12 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
             continue
         changes = {key: value for key, value in entry.items() if key != "name"}
         found: list[str] = []
-        scenario = _scenario(_merge(base_table, changes), f"variants.{entry['name']}.", found)
+        try:
+            table_of_variant = _layered(base_table, changes)
+        except ConfigError as error:
+            problems.append(f"variants.{entry['name']}.{error}")
+            continue
+        scenario = _scenario(table_of_variant, f"variants.{entry['name']}.", found)
         # What is wrong with the base is wrong with every variant: said once.
         problems += [
             line for line in found if line.removeprefix(f"variants.{entry['name']}.") not in problems
@@ -143,7 +180,7 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
 
 
 def _scenario(table: Mapping[str, Any], where: str, problems: list[str]) -> Scenario | None:
-    valid = [*Scenario.__dataclass_fields__, *_EXPERIMENT_KEYS]
+    valid = [*Scenario.__dataclass_fields__, *_EXPERIMENT_KEYS, _NAMED]
     unknown = [key for key in table if key not in Scenario.__dataclass_fields__]
     problems += [f"{where}{key}: unknown key; {nearest(key, valid)}" for key in unknown]
     try:
@@ -151,6 +188,15 @@ def _scenario(table: Mapping[str, Any], where: str, problems: list[str]) -> Scen
     except ConfigError as error:
         problems += [where + line for line in str(error).splitlines()]
         return None
+
+
+def _layered(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes over a base; between the two, the scenario that the changes name."""
+    own = {key: value for key, value in changes.items() if key != _NAMED}
+    if _NAMED not in changes:
+        return _merge(base, own)
+    below = {key: value for key, value in base.items() if key != "cell"}
+    return _merge(_merge(below, scenario_table(changes[_NAMED])), own)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What an experiment will be, without training: the resolved scenario, rho, and each variant's airtime."""
+"""What an experiment will be, without training: the resolved scenario, rho, its radio, and each variant's airtime."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 
 from syft_fl.codecs import Codec, Context
 from syft_fl.data import Dataset
-from syft_fl.experiment.config import Experiment
+from syft_fl.experiment.cell_survey import BLOCKS, DirectionSurvey, airtimes_s, survey_cell
+from syft_fl.experiment.config import Experiment, Variant
 from syft_fl.experiment.runs import cached_loader
 from syft_fl.experiment.table import number
 from syft_fl.federation import (
@@ -22,6 +23,7 @@ from syft_fl.federation import (
     mean_samples,
     measure,
     settle,
+    upload_bits,
 )
 from syft_fl.keys import Key
 from syft_fl.learn import build_seeded
@@ -51,6 +53,8 @@ def preview(
 ) -> str:
     """Check an experiment and describe it.
 
+    The radio is that of the base scenario, and of each variant that has another one: SNR, rates and the airtime of the
+    float32 model at these rates, each UE being alone on the air, as quantiles over UEs and 32 blocks.
     Each variant's airtime is that of a Gaussian vector of the model's length, really encoded; a round's expected
     time is downlink, compute and uplink one after the other.
 
@@ -68,13 +72,66 @@ def preview(
         for seed in experiment.seeds:
             check_fits(scenario.with_seed(seed), dataset)
         rows.append((variant.name, *_forecast(scenario, dataset)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines.append("")
-    for name, *cells in rows:
-        aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append("# " + "  ".join((name.ljust(widths[0]), *aligned)))
+    for name, scenario in _radios(experiment):
+        lines += ["", *_radio(name, scenario, upload_bits(scenario, load_data(scenario.data)))]
+    lines += ["", *_aligned(rows)]
     budget.check()
     return "\n".join(lines)
+
+
+def _radios(experiment: Experiment) -> list[tuple[str, Scenario]]:
+    """The base scenario, and the variants whose radio is no earlier one's."""
+    found: list[tuple[str, Scenario]] = []
+    for name, scenario in (("the base scenario", experiment.base), *map(_named, experiment.variants)):
+        if all(_radio_of(scenario) != _radio_of(known) for _, known in found):
+            found.append((name, scenario))
+    return found
+
+
+def _named(variant: Variant) -> tuple[str, Scenario]:
+    return variant.name, variant.scenario
+
+
+def _radio_of(scenario: Scenario) -> tuple[Any, ...]:
+    directions = (scenario.uplink, scenario.downlink)
+    links = tuple(part for direction in directions for part in (direction.link, direction.access))
+    return (scenario.seed, scenario.cell, scenario.population.ues, scenario.population.chosen, *links)
+
+
+def _radio(name: str, scenario: Scenario, bits: int) -> list[str]:
+    """A scenario's radio as lines of text."""
+    survey = survey_cell(scenario, bits=bits)
+    rows: list[tuple[str, ...]] = [("", "5 %", "50 %", "95 %")]
+    for direction in (survey.uplink, survey.downlink):
+        rows += _direction_rows(direction, bits)
+    return [
+        f"# radio of {name}: {survey.who}, {BLOCKS} blocks, one UE at a time",
+        *_aligned(rows),
+    ]
+
+
+def _direction_rows(survey: DirectionSurvey, bits: int) -> list[tuple[str, ...]]:
+    name = survey.direction
+    rates_bps = survey.rate_quantiles_bps
+    rows: list[tuple[str, ...]] = []
+    if survey.snr_db is not None:
+        rows.append((f"{name}: SNR [dB]", *(f"{level_db:.1f}" for level_db in survey.snr_db)))
+    part = "" if survey.share == 1 else f" in 1/{1 / survey.share:.4g} of the band"
+    rows.append((f"{name}: rate{part} [bit/s]", *(f"{rate_bps:,.0f}" for rate_bps in rates_bps)))
+    rows.append((f"{name}: airtime of {bits:,} bits at it [s]", *map(number, airtimes_s(rates_bps, bits))))
+    if survey.lost is not None:
+        lost, tried = int(survey.lost.sum()), survey.lost.size
+        rows.append((f"{name}: {lost} of {tried} such messages lost", "", f"{100 * lost / tried:.2g} %", ""))
+    return rows
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as comments of fixed width: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "# " + "  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:]))).rstrip()
+        for row in rows
+    ]
 
 
 def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from syft_fl.federation.balance import (
     mean_samples,
     measure,
     settle,
+    upload_bits,
 )
 from syft_fl.federation.cohort import choose_cohort, ue_name
 from syft_fl.federation.computation import Computation
@@ -32,4 +33,5 @@ __all__ = [
     "measure",
     "settle",
     "ue_name",
+    "upload_bits",
 ]

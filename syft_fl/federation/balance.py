@@ -30,6 +30,7 @@ __all__ = [
     "mean_samples",
     "measure",
     "settle",
+    "upload_bits",
 ]
 
 _ROUNDS = 32
@@ -80,10 +81,7 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
     Raises:
         ConfigError: the model does not fit the data, or a UE would be left without samples.
     """
-    module = build_seeded(base.model, dataset.shape, dataset.classes, Key(base.seed) / "model")
-    layout = Layout.of(module)
-    side = pack_tensors(list(layout.read(module).buffers.values()))
-    bits = 32 * layout.length + 8 * (len(side) + OVERHEAD_BYTES)
+    bits = upload_bits(base, dataset)
     phase_s = expected_uplink_phase_s(base, bits)
     samples = mean_samples(base, dataset)
     compute = base.compute
@@ -98,6 +96,18 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
         compute_s=compute_s,
         rho=phase_s / compute_s if compute_s > 0 else math.inf,
     )
+
+
+def upload_bits(scenario: Scenario, dataset: Dataset) -> int:
+    """Bits of one UE's float32 upload, header and CRC included.
+
+    Raises:
+        ConfigError: the model does not fit the data.
+    """
+    module = build_seeded(scenario.model, dataset.shape, dataset.classes, Key(scenario.seed) / "model")
+    layout = Layout.of(module)
+    side = pack_tensors(list(layout.read(module).buffers.values()))
+    return 32 * layout.length + 8 * (len(side) + OVERHEAD_BYTES)
 
 
 def settle(scenario: Scenario, budget: Budget) -> Scenario:

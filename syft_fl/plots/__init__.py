@@ -1,6 +1,7 @@
 """Figures: functions of results that return a matplotlib figure; they read tables and never the simulator."""
 
 from syft_fl.plots.bars import time_to_target
+from syft_fl.plots.cell import map_and_rates
 from syft_fl.plots.curves import accuracy_against
 from syft_fl.plots.energy import energy_by_part
 from syft_fl.plots.gallery import draw_all
@@ -18,6 +19,7 @@ __all__ = [
     "draw_all",
     "energy_by_part",
     "looks",
+    "map_and_rates",
     "rate_distortion",
     "rounds_and_seconds",
     "save",

@@ -27,6 +27,7 @@ __all__ = [
     "Drawing",
     "Look",
     "drawing",
+    "drawings",
     "looks",
     "outside_legend",
     "styled",
@@ -120,9 +121,15 @@ def styled() -> AbstractContextManager[None]:
 
 def drawing(width_in: float, height_in: float) -> tuple[Drawing, Axes]:
     """An empty figure with one pair of axes; to be called inside :func:`styled`."""
+    figure, (axes,) = drawings(width_in, height_in, columns=1)
+    return figure, axes
+
+
+def drawings(width_in: float, height_in: float, *, columns: int) -> tuple[Drawing, list[Axes]]:
+    """An empty figure with pairs of axes side by side; to be called inside :func:`styled`."""
     figure = Drawing(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure, [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
 
 
 def outside_legend(

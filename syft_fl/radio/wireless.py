@@ -49,7 +49,7 @@ from syft_fl.radio.power_control import POWER_CONTROLS, FullPower, PowerControl
 from syft_fl.radio.rates import RATES, Floats, Rate, ShannonRate
 from syft_fl.radio.retransmission import RETRANSMISSIONS, Arq, Retransmission
 from syft_fl.schema import require, schema
-from syft_fl.units import dbm_to_watt, noise_power_w
+from syft_fl.units import db_to_linear, dbm_to_watt, noise_power_w
 
 __all__ = ["Wireless", "WirelessLink"]
 
@@ -67,6 +67,8 @@ class Wireless:
         noise_figure_db: what the receiver adds to it, 0 … 100 dB.
         interference_dbm_per_hz: density of other cells' signals, -300 … 300 dBm/Hz: short for
             ``interference = {kind = "level", dbm_per_hz = …}``; None: what ``interference`` says.
+        antenna_gain_db: gain of both antennas together, less what cables and walls take, -300 … 300 dB; it adds to the
+            path's, so that the transmit power, and with it the energy, stays what the amplifier gives. None: 0 dB.
         latency_s: time from the last bit on the air to its arrival [s].
         path: how much power arrives on average.
         fading: what echoes do to it.
@@ -91,6 +93,7 @@ class Wireless:
     noise_dbm_per_hz: float = -174.0
     noise_figure_db: float = 0.0
     interference_dbm_per_hz: float | None = None
+    antenna_gain_db: float | None = None
     latency_s: float = 0.0
     path: Annotated[Path, PATHS] = LogDistance()
     fading: Annotated[FadingModel, FADINGS] = Rayleigh()
@@ -101,7 +104,7 @@ class Wireless:
     interference: Annotated[InterferenceModel, INTERFERENCES] = NoInterference()
 
     def __post_init__(self) -> None:
-        for name in ("power_dbm", "noise_dbm_per_hz", "interference_dbm_per_hz"):
+        for name in ("power_dbm", "noise_dbm_per_hz", "interference_dbm_per_hz", "antenna_gain_db"):
             level = getattr(self, name)
             require(
                 level is None or -300 <= level <= 300, name, level, "in -300 … 300", "it is a level in dB"
@@ -154,6 +157,7 @@ class WirelessLink:
         self._direction = direction
         self._fading = model.fading.open(key / direction / "fading")
         self._power_w = dbm_to_watt(model.power_dbm)
+        self._path = _Antennas(model.path, db_to_linear(model.antenna_gain_db or 0.0))
         self._occupied_hz = model.rate.occupied_hz(model.bandwidth_hz)
         self._thermal_w_per_hz = noise_power_w(
             1.0, noise_dbm_per_hz=model.noise_dbm_per_hz, noise_figure_db=model.noise_figure_db
@@ -167,7 +171,7 @@ class WirelessLink:
                 cell=cell,
                 key=key,
                 direction=direction,
-                path=model.path,
+                path=self._path,
                 fading=model.fading,
                 power_control=model.power_control,
                 power_w=self._power_w,
@@ -199,8 +203,8 @@ class WirelessLink:
 
         .. math:: \mathrm{SNR} = \frac{p\,g\,h}{(N_0 + I_0)\,s B}
 
-        with :math:`p` the power in that share, :math:`g` the gain of the path, :math:`h` that of the fading, and of the
-        band :math:`B` what the rate model sends in.
+        with :math:`p` the power in that share, :math:`g` the gain of path and antennas, :math:`h` that of the fading,
+        and of the band :math:`B` what the rate model sends in.
         """
         gain = self._gain(ue, block, time_s)
         power_w = self.transmit_power_w(ue, share=share, block=block, time_s=time_s)
@@ -327,13 +331,29 @@ class WirelessLink:
         return self._fading.gain(ue, block=block, time_s=time_s)
 
     def mean_gain(self, ue: str, *, time_s: float) -> float:
-        """Gain of the path; kept while the UE stays where it is."""
+        """Gain of path and antennas; kept while the UE stays where it is."""
         until_s = self._cell.steady_until_s(time_s=time_s)
         kept = self._mean_gains.get(ue)
         if kept is None or kept[0] != until_s:
-            kept = (until_s, self._model.path.gain(ue, cell=self._cell, key=self._key, time_s=time_s))
+            kept = (until_s, self._path.gain(ue, cell=self._cell, key=self._key, time_s=time_s))
             self._mean_gains[ue] = kept
         return kept[1]
+
+
+@dataclass(frozen=True)
+class _Antennas:
+    """A path with antennas at both ends: those of neighbour cells are like our own."""
+
+    kind: ClassVar[str] = "antennas"
+
+    path: Path
+    antenna_gain: float
+
+    def check(self, cell: Cell) -> None:
+        self.path.check(cell)
+
+    def gain(self, ue: str, *, cell: Cell, key: Key, time_s: float = 0.0) -> float:
+        return self.path.gain(ue, cell=cell, key=key, time_s=time_s) * self.antenna_gain
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,19 @@
 """The command line as a stranger meets it."""
 
 import json
+import math
+import re
 import subprocess
 import sys
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from syft_fl.cli import main
+from syft_fl.experiment import load, load_scenario, run, scenarios
+from syft_fl.schema import plain
 
 TOML = """
 name = "tiny"
@@ -141,6 +147,14 @@ def test_check_trains_nothing_and_prints_scenario_rho_and_airtime(
         (["run", "tiny.toml", "population.ues=500"], "500"),
         (["plot", "."], "holds no comparison"),
         (["check", "tiny.toml", "data.kind=mnist", "--data-root", "nowhere"], "--data-root"),
+        (
+            ["check", "nb-io"],
+            "'nb-io' is neither a file nor a scenario that comes with syft_fl; did you mean 'nb-iot'?",
+        ),
+        (["run", "tiny.toml", "scenario=nb-io"], "scenario = 'nb-io' is none that comes with syft_fl"),
+        (["plot"], "plot needs either the FOLDER of a run or of a comparison, or --cell NAME_OR_FILE"),
+        (["plot", ".", "--cell", "nb-iot"], "plot needs either"),
+        (["plot", "--cell", "nb-io"], "did you mean 'nb-iot'?"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(
@@ -233,3 +247,59 @@ def test_codecs_refuses_a_file_for_a_folder_in_one_line(
 def test_codecs_refuses_an_unknown_kind_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit("codecs", "--kind", "qsdg") == 2
     assert capsys.readouterr().err.startswith("error: kind = 'qsdg' is no codec; did you mean 'qsgd'?")
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_every_scenario_is_checked_and_learns_digits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # The paper's compute is nothing beside its uplink where UEs have few samples, and rho says so.
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert _exit("check", name) == 0
+    printed, said = capsys.readouterr()
+    assert ("warning: rho = " in said) == (name == "yang-2021")
+    _, _, radio = printed.partition("# radio of the base scenario")
+    for direction in ("uplink", "downlink"):
+        for row in (r"SNR \[dB\]", r"rate.* \[bit/s\]", r"airtime of [\d,]+ bits at it \[s\]"):
+            (found,) = re.findall(rf"^# {direction}: {row} +(.*)$", radio, flags=re.MULTILINE)
+            numbers = [float(number.replace(",", "")) for number in found.split()]
+            assert len(numbers) == 3
+            assert all(map(math.isfinite, numbers))
+            assert numbers == sorted(numbers, reverse="airtime" in row)
+        lossy = load_scenario(name).uplink.link.loss.kind != "none"
+        assert lossy == ("uplink: " in radio and "such messages lost" in radio)
+    with pytest.warns(UserWarning, match="rho = ") if name == "yang-2021" else nullcontext():
+        result = run(load(name, ["stop.rounds=1"]))
+    last = result.rounds.iloc[-1]
+    assert 0 < last["arrived"] <= last["cohort"]
+    assert math.isfinite(last["latency_s"])
+    assert last["latency_s"] > 0
+
+
+def test_a_run_in_a_named_cell_keeps_all_settings_and_not_the_name(config: Path) -> None:
+    assert _exit("run", str(config), "scenario=nb-iot", "uplink.codec=float16", "--out", "here") == 0
+    held = json.loads((config.parent / "here" / "config.json").read_text())
+    iot = plain(load_scenario("nb-iot"))
+    assert "scenario" not in held
+    assert held["cell"] == iot["cell"]
+    assert held["uplink"] == iot["uplink"] | {"codec": {"kind": "float16"}}
+    assert held["population"]["ues"] == 3
+    assert _exit("run", "here/config.json", "--out", "again") == 0
+    folder = config.parent
+    assert (folder / "again/rounds.jsonl").read_bytes() == (folder / "here/rounds.jsonl").read_bytes()
+
+
+def test_a_cell_is_drawn_without_a_run(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit("plot", "--cell", "leo-satellite", "--out", "drawn") == 0
+    assert "figure: drawn/cell-leo-satellite.png (3 files)" in capsys.readouterr().out
+    assert _exit("plot", "--cell", str(config)) == 0
+    names = {path.name for path in (config.parent / "results" / "tiny" / "figures").iterdir()}
+    assert names == {"cell-tiny.png", "cell-tiny.pdf", "cell-tiny.svg"}
+
+
+def test_scenarios_are_listed_with_the_airtime_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit("scenarios", "--parameters", "1000") == 0
+    printed = capsys.readouterr().out
+    assert all(f"- `{name}`: " in printed for name in scenarios())
+    # 1000 float32 and a frame of 36 bytes at 20.83 kbit/s: a tone at its best.
+    (row,) = [line for line in printed.splitlines() if line.startswith("| `nb-iot` | uplink")]
+    assert float(row.split(" | ")[-1].removesuffix(" |")) == pytest.approx(32_288 / 20_835, rel=1e-2)
