@@ -241,7 +241,7 @@ class Age:
     .. math:: A_k(t+1) = \bigl(A_k(t) + 1\bigr)\,(1 - S_k(t)), \quad A_k(1) = 0
 
     with :math:`S_k(t) = 1` where the update of round t arrived. Where all arrive, no age exceeds
-    :math:`\lceil n/K \rceil - 1`. Who was chosen and not heard keeps its age, and is chosen again.
+    :math:`\lceil n/K \rceil - 1`. Who was chosen and not heard goes on ageing, and is asked until it is heard.
 
     Attributes:
         ties: who goes first of equally old UEs: the higher ``"rate"``, or the lower ``"index"``.
