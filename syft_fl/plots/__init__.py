@@ -3,6 +3,7 @@
 from syft_fl.plots.bars import time_to_target
 from syft_fl.plots.curves import accuracy_against
 from syft_fl.plots.gallery import draw_all
+from syft_fl.plots.participation import participation
 from syft_fl.plots.rate_distortion import rate_distortion
 from syft_fl.plots.save import save
 from syft_fl.plots.style import DOUBLE_IN, SINGLE_IN, Look, looks
@@ -16,6 +17,7 @@ __all__ = [
     "accuracy_against",
     "draw_all",
     "looks",
+    "participation",
     "rate_distortion",
     "rounds_and_seconds",
     "save",
