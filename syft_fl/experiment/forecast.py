@@ -18,8 +18,9 @@ from syft_fl.experiment.table import number
 from syft_fl.federation import (
     Scenario,
     check_fits,
+    compute_times,
     expected_downlink_phase_s,
-    expected_uplink_phase_s,
+    expected_rounds,
     mean_samples,
     measure,
     settle,
@@ -140,7 +141,9 @@ def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     up, down = (
         _bits(direction.codec, scenario, layout) for direction in (scenario.uplink, scenario.downlink)
     )
-    down_s, up_s = expected_downlink_phase_s(scenario, down), expected_uplink_phase_s(scenario, up)
+    expected = expected_rounds(scenario, up, download_bits=down, compute_s=compute_times(scenario, dataset))
+    up_s = expected.uplink_phase_s
+    down_s = expected_downlink_phase_s(scenario, down, cohorts=expected.cohorts)
     compute_s = scenario.compute.seconds(mean_samples(scenario, dataset))
     seconds = (down_s, compute_s, up_s, down_s + compute_s + up_s)
     return (f"{up:,}", f"{up / layout.length:.3f}", f"{down:,}", *(number(value) for value in seconds))

@@ -2,33 +2,62 @@
 
 from syft_fl.federation.balance import (
     Budget,
+    ExpectedRounds,
+    compute_times,
     expected_downlink_phase_s,
+    expected_rounds,
     expected_uplink_phase_s,
     mean_samples,
     measure,
     settle,
     upload_bits,
 )
-from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.cohort import choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
+from syft_fl.federation.deadline import Deadline
 from syft_fl.federation.scenario import Population, Scenario, Stop
+from syft_fl.federation.selection import (
+    SELECTIONS,
+    Age,
+    BestChannel,
+    Measured,
+    ProportionalFair,
+    Random,
+    RoundRobin,
+    RoundView,
+    Selection,
+)
 from syft_fl.federation.simulation import BS, RoundRecord, Simulation, check_fits
 from syft_fl.federation.ue import UE
 
 __all__ = [
     "BS",
+    "SELECTIONS",
     "UE",
+    "Age",
+    "BestChannel",
     "Budget",
     "Computation",
+    "Deadline",
+    "ExpectedRounds",
+    "Measured",
     "Population",
+    "ProportionalFair",
+    "Random",
     "RoundRecord",
+    "RoundRobin",
+    "RoundView",
     "Scenario",
+    "Selection",
     "Simulation",
     "Stop",
     "check_fits",
     "choose_cohort",
+    "compute_times",
     "expected_downlink_phase_s",
+    "expected_rounds",
     "expected_uplink_phase_s",
+    "look",
     "mean_samples",
     "measure",
     "settle",

@@ -2,31 +2,42 @@ r"""Transmission and compute in one order of magnitude (the owners' rule).
 
 .. math:: \rho = \frac{E[\text{duration of a cohort's whole float32 uplink phase}]}{\text{compute time of a round}}
 
-The numerator is that of the *base* scenario's radio and access scheme. ``compute = {kind = "balance", rho = 1}``
-is settled once, from the base scenario, into seconds per sample that all variants inherit.
+The numerator is that of the *base* scenario's radio, access scheme and selection of the cohort.
+``compute = {kind = "balance", rho = 1}`` is settled once, from the base scenario, into seconds per sample that all
+variants inherit.
+
+It is the mean over the first 32 rounds. Who takes part in them is chosen round after round, with what the selection
+remembers, at the time at which that round's uplink phase begins, as if every update arrived. (In a run the choice comes
+earlier, before the model is sent; where fading is a function of time, rates have changed by the upload.) A compute time
+that is still to be balanced counts as 0 in these choices: only a selection with a deadline looks at it.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from syft_fl.data import Dataset
-from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.scenario import Scenario
+from syft_fl.federation.selection import State
 from syft_fl.keys import Key
 from syft_fl.learn import Balance, build_seeded
-from syft_fl.radio import expected_phase_s
+from syft_fl.radio import Link, Phases, expected_phase_s
 from syft_fl.transport import OVERHEAD_BYTES
 from syft_fl.transport.frame import pack_tensors
-from syft_fl.vectors import Layout
+from syft_fl.vectors import Layout, ModelState
 
 __all__ = [
     "Budget",
+    "ExpectedRounds",
+    "compute_times",
     "expected_downlink_phase_s",
+    "expected_rounds",
     "expected_uplink_phase_s",
+    "float32_bits",
     "mean_samples",
     "measure",
     "settle",
@@ -82,7 +93,8 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
         ConfigError: the model does not fit the data, or a UE would be left without samples.
     """
     bits = upload_bits(base, dataset)
-    phase_s = expected_uplink_phase_s(base, bits)
+    expected = expected_rounds(base, bits, compute_s=compute_times(base, dataset))
+    phase_s = expected.uplink_phase_s
     samples = mean_samples(base, dataset)
     compute = base.compute
     if isinstance(compute, Balance):
@@ -91,7 +103,7 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
     return Budget(
         upload_bits=bits,
         uplink_phase_s=phase_s,
-        upload_s=phase_s / base.population.chosen,
+        upload_s=phase_s / expected.uploads,
         samples=samples,
         compute_s=compute_s,
         rho=phase_s / compute_s if compute_s > 0 else math.inf,
@@ -105,9 +117,7 @@ def upload_bits(scenario: Scenario, dataset: Dataset) -> int:
         ConfigError: the model does not fit the data.
     """
     module = build_seeded(scenario.model, dataset.shape, dataset.classes, Key(scenario.seed) / "model")
-    layout = Layout.of(module)
-    side = pack_tensors(list(layout.read(module).buffers.values()))
-    return 32 * layout.length + 8 * (len(side) + OVERHEAD_BYTES)
+    return float32_bits(Layout.of(module).read(module))
 
 
 def settle(scenario: Scenario, budget: Budget) -> Scenario:
@@ -117,18 +127,95 @@ def settle(scenario: Scenario, budget: Budget) -> Scenario:
     return replace(scenario, compute=scenario.compute.resolved(budget.uplink_phase_s, budget.samples))
 
 
+def float32_bits(model: ModelState) -> int:
+    """Bits on the air of a whole model in float32: parameters, buffers, header and CRC."""
+    side = pack_tensors(list(model.buffers.values()))
+    return 32 * len(model.vector) + 8 * (len(side) + OVERHEAD_BYTES)
+
+
+@dataclass(frozen=True)
+class ExpectedRounds:
+    """The first 32 rounds as the module says, where nothing is lost.
+
+    Attributes:
+        cohorts: who takes part in each.
+        uplink_phase_s: mean duration of the phase in which a cohort uploads [s].
+    """
+
+    cohorts: tuple[tuple[str, ...], ...]
+    uplink_phase_s: float
+
+    @property
+    def uploads(self) -> float:
+        """Mean size of a cohort."""
+        return sum(map(len, self.cohorts)) / len(self.cohorts)
+
+
+def expected_rounds(
+    scenario: Scenario,
+    upload_bits: int,
+    *,
+    download_bits: int | None = None,
+    compute_s: Callable[[str], float] | None = None,
+) -> ExpectedRounds:
+    """Cohorts and uplink phases of the first 32 rounds.
+
+    Args:
+        scenario: its selection, radio and access scheme.
+        upload_bits: what each UE of a cohort uploads.
+        download_bits: what the selection takes a download to have; None: as many as an upload.
+        compute_s: a UE's compute time [s], for the selection; None: 0.
+    """
+    links = {direction: _link(scenario, direction) for direction in ("uplink", "downlink")}
+    bits = {"uplink": upload_bits, "downlink": upload_bits if download_bits is None else download_bits}
+    phases = Phases(
+        scenario.uplink.access,
+        links["uplink"],
+        upload_bits,
+        users=scenario.population.chosen,
+        key=_access_key(scenario, "uplink"),
+    )
+    arrived: dict[str, int] = {}
+    state: State = {}
+    cohorts, durations_s = [], []
+    for round in range(1, _ROUNDS + 1):
+        view = look(
+            scenario,
+            round=round,
+            now_s=phases.start_s,
+            links=links,
+            bits=bits,
+            compute_s=compute_s or _no_time,
+            age=ages(arrived, round),
+        )
+        cohort, state = choose_cohort(scenario.population, view, state)
+        arrived.update(dict.fromkeys(cohort, round))
+        cohorts.append(cohort)
+        durations_s.append(phases.carry(cohort))
+    return ExpectedRounds(tuple(cohorts), math.fsum(durations_s) / _ROUNDS)
+
+
 def expected_uplink_phase_s(scenario: Scenario, bits: int) -> float:
-    """Mean duration [s] of the phase in which a cohort uploads ``bits`` each, over the first 32 rounds."""
-    return _expected_phase_s(scenario, "uplink", _cohorts(scenario), bits)
+    """Mean duration [s] of the phase in which a cohort uploads ``bits`` each, over the first 32 rounds.
+
+    The cohorts are those of :func:`expected_rounds`, with no time to compute.
+    """
+    return expected_rounds(scenario, bits).uplink_phase_s
 
 
-def expected_downlink_phase_s(scenario: Scenario, bits: int) -> float:
+def expected_downlink_phase_s(
+    scenario: Scenario, bits: int, *, cohorts: Sequence[Sequence[str]] | None = None
+) -> float:
     """Mean duration [s] of the phase in which a cohort is sent ``bits``, over the first 32 rounds.
 
     A multicast is taken to reach the cohort in one frame, as it does where all hold the same reference; a broadcast
     reaches all UEs of the cell in one.
+
+    Args:
+        cohorts: of each round; None: those of :func:`expected_rounds` for uploads of as many bits.
     """
-    cohorts = _cohorts(scenario)
+    if cohorts is None:
+        cohorts = expected_rounds(scenario, bits).cohorts
     if scenario.downlink.cast == "unicast":
         return _expected_phase_s(scenario, "downlink", cohorts, bits)
     if scenario.downlink.cast == "broadcast":
@@ -136,29 +223,53 @@ def expected_downlink_phase_s(scenario: Scenario, bits: int) -> float:
     return _expected_phase_s(scenario, "downlink", [[cohort] for cohort in cohorts], bits)
 
 
-def _cohorts(scenario: Scenario) -> list[tuple[str, ...]]:
-    key = Key(scenario.seed)
-    return [choose_cohort(scenario.population, key=key, round=round) for round in range(1, _ROUNDS + 1)]
+def _no_time(ue: str) -> float:
+    return 0.0
+
+
+def _link(scenario: Scenario, direction: str) -> Link:
+    settings = scenario.uplink if direction == "uplink" else scenario.downlink
+    return settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
+
+
+def _access_key(scenario: Scenario, direction: str) -> Key:
+    return Key(scenario.seed) / "radio" / direction / "access"
 
 
 def _expected_phase_s(
     scenario: Scenario, direction: str, cohorts: Sequence[Sequence[str | Sequence[str]]], bits: int
 ) -> float:
     settings = scenario.uplink if direction == "uplink" else scenario.downlink
-    key = Key(scenario.seed) / "radio"
     return expected_phase_s(
         settings.access,
-        settings.link.link(scenario.cell, key, direction),
+        _link(scenario, direction),
         cohorts,
         bits,
         users=scenario.population.chosen,
-        key=key / direction / "access",
+        key=_access_key(scenario, direction),
     )
+
+
+def compute_times(scenario: Scenario, dataset: Dataset) -> Callable[[str], float]:
+    """Each UE's compute time of a round [s]; 0 while it is to be balanced."""
+    if isinstance(scenario.compute, Balance):
+        return _no_time
+    samples = _samples(scenario, dataset)
+    mean = sum(samples) / len(samples)
+    charged = [mean] * len(samples) if scenario.population.equal_compute else samples
+    times_s = {ue_name(index): scenario.compute.seconds(count) for index, count in enumerate(charged)}
+    return times_s.__getitem__
 
 
 def mean_samples(scenario: Scenario, dataset: Dataset) -> float:
     """Samples that the mean UE processes in a round."""
+    samples = _samples(scenario, dataset)
+    return sum(samples) / len(samples)
+
+
+def _samples(scenario: Scenario, dataset: Dataset) -> list[float]:
+    """Of each UE, the samples that it processes in a round."""
     parts = scenario.partition.split(
         dataset.train.y, ues=scenario.population.ues, key=Key(scenario.seed) / "partition"
     )
-    return sum(scenario.training.processed(len(part)) for part in parts) / len(parts)
+    return [scenario.training.processed(len(part)) for part in parts]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from syft_fl.data import DATASETS, Digits
+from syft_fl.federation.selection import SELECTIONS, Random, Selection
 from syft_fl.learn import (
     AGGREGATORS,
     COMPUTES,
@@ -39,7 +40,9 @@ class Population:
 
     Attributes:
         ues: UEs in the cell.
-        cohort: UEs chosen for a round, uniformly without replacement; None: all.
+        cohort: UEs chosen for a round; None: all.
+        selection: who is chosen (:mod:`~syft_fl.federation.selection`); None: ``random``, that is uniformly without
+            replacement.
         equal_compute: every UE takes the mean UE's compute time; false: each its own, by its samples.
         aggregator: how updates become the next model.
         eval_every: rounds between tests of the model (the last round is always tested).
@@ -48,6 +51,7 @@ class Population:
 
     ues: int = 10
     cohort: int | None = None
+    selection: Annotated[Selection, SELECTIONS] | None = None
     equal_compute: bool = True
     aggregator: Annotated[Aggregator, AGGREGATORS] = FedAvg()
     eval_every: int = 1
@@ -62,12 +66,24 @@ class Population:
             f"in 1 … ues = {self.ues}",
             "leave it out to choose all UEs",
         )
+        require(
+            self.cohort is not None or not getattr(self.selection, "needs_cohort", False),
+            "cohort",
+            self.cohort,
+            f"given where selection is {getattr(self.selection, 'kind', self.selection)!r}",
+            "without it all UEs are chosen, and there is nothing to select",
+        )
         require(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1")
 
     @property
     def chosen(self) -> int:
-        """UEs in a round."""
+        """UEs in a round: as many, or where the selection has a deadline at most as many."""
         return self.ues if self.cohort is None else self.cohort
+
+    @property
+    def rule(self) -> Selection:
+        """Who is chosen, the default resolved."""
+        return Random() if self.selection is None else self.selection
 
 
 @schema

@@ -3,9 +3,10 @@
 Two sources of events are merged in time order: the clock's own (a UE has computed) and the medium's (a frame has
 arrived). At one instant the air comes first. Nothing here reads the host's clock.
 
-In a round the base station sends the model to the cohort, each UE that receives it computes for its compute
-time and uploads, and the round closes when nobody is left to wait for. What was lost is not waited for. Where the
-downlink is a broadcast, the other UEs hear the model as well, and hold it; the round waits until it has gone out.
+In a round the base station chooses a cohort (:mod:`~syft_fl.federation.selection`) and sends it the model. Each UE that
+receives it computes for its compute time and uploads, and the round closes when nobody is left to wait for. What was
+lost is not waited for. Where the downlink is a broadcast, the other UEs hear the model as well, and hold it; the round
+waits until it has gone out.
 Aggregation and testing at the base station take no simulated time.
 """
 
@@ -21,9 +22,11 @@ import torch
 from syft_fl.clock import Clock
 from syft_fl.data import Dataset
 from syft_fl.errors import CodecError, ConfigError
-from syft_fl.federation.cohort import choose_cohort, ue_name
+from syft_fl.federation.balance import float32_bits
+from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
+from syft_fl.federation.selection import State
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
 from syft_fl.learn import Averaging, Job, LoopEngine, build_seeded, evaluate
@@ -59,7 +62,8 @@ class _Round:
     """The round in progress: whom the base station waits for, and what came so far.
 
     ``adding_up`` are those of the updates whose payloads may be added up before they are decoded; ``reported`` are
-    the losses that came over the air, ``losses`` all of them, for the record.
+    the losses that came over the air, ``losses`` all of them, for the record; ``frame_bits`` are the longest frame's in
+    each direction.
     """
 
     number: int
@@ -69,6 +73,7 @@ class _Round:
     adding_up: dict[str, Arrival]
     losses: dict[str, tuple[float, int]]
     reported: dict[str, tuple[float, int]]
+    frame_bits: dict[str, int]
 
 
 class Simulation:
@@ -107,6 +112,10 @@ class Simulation:
         self._computations: list[Computation] = []
         self._told_samples: dict[str, int] = {}
         self._told_loss = math.nan
+        # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
+        self._selection: State = {}
+        self._arrived: dict[str, int] = {}
+        self._frame_bits = dict.fromkeys(("uplink", "downlink"), float32_bits(self.model))
         self._jobs: dict[str, int] = {}
         self._started = False
         self.round = 0
@@ -123,8 +132,8 @@ class Simulation:
             self._started = True
             return self._record(cohort=0, arrived=0, train_loss=None, tested=True)
         self.round += 1
-        cohort = choose_cohort(self.scenario.population, key=self.key, round=self.round)
-        now = _Round(self.round, cohort, set(cohort), {}, {}, {}, {})
+        cohort = self._choose()
+        now = _Round(self.round, cohort, set(cohort), {}, {}, {}, {}, {})
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
@@ -138,6 +147,19 @@ class Simulation:
             else:
                 self._on_computed(self.ues[self.clock.pop().data["ue"]], now)
         return self._close(now)
+
+    def _choose(self) -> tuple[str, ...]:
+        view = look(
+            self.scenario,
+            round=self.round,
+            now_s=self.clock.now_s,
+            links={direction: self.transport.radio(direction) for direction in ("uplink", "downlink")},
+            bits=self._frame_bits,
+            compute_s=lambda name: self.scenario.compute.seconds(self._charged_samples(self.ues[name])),
+            age=ages(self._arrived, self.round),
+        )
+        cohort, self._selection = choose_cohort(self.scenario.population, view, self._selection)
+        return cohort
 
     def _distribute(self, cohort: tuple[str, ...]) -> None:
         content = ModelContent(self.model, self.layout)
@@ -157,10 +179,12 @@ class Simulation:
 
     def _on_arrival(self, arrival: Arrival, now: _Round) -> None:
         outgoing = arrival.outgoing
+        now.frame_bits[outgoing.direction] = max(outgoing.bits, now.frame_bits.get(outgoing.direction, 0))
         if outgoing.direction == "uplink":
             (name,) = outgoing.ues
             if isinstance(arrival.content, ModelContent):
                 now.updates[name] = (arrival.content.state, arrival.samples)
+                self._arrived[name] = now.number
                 self._told_samples[name] = arrival.samples
                 if arrival.loss is not None and math.isfinite(arrival.loss):
                     now.reported[name] = (arrival.loss, arrival.samples)
@@ -209,6 +233,7 @@ class Simulation:
 
     def _close(self, now: _Round) -> RoundRecord:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
+        self._frame_bits |= now.frame_bits
         self.model = self._aggregate(now, updates)
         train_loss = _mean_loss(now.losses, now.cohort)
         reported = _mean_loss(now.reported, now.cohort)
@@ -343,6 +368,9 @@ class Simulation:
             "compute_energy_j": self._compute_energy_j,
             "told_samples": dict(self._told_samples),
             "told_loss": self._told_loss,
+            "selection": dict(self._selection),
+            "arrived": dict(self._arrived),
+            "frame_bits": dict(self._frame_bits),
             "standalone": None if self._standalone is None else _plain(self._standalone.model),
         }
 
@@ -358,6 +386,9 @@ class Simulation:
         self._compute_energy_j = state["compute_energy_j"]
         self._told_samples = dict(state["told_samples"])
         self._told_loss = state["told_loss"]
+        self._selection = state["selection"]
+        self._arrived = dict(state["arrived"])
+        self._frame_bits = dict(state["frame_bits"])
         if self._standalone is not None:
             self._standalone.receive(ModelState(*state["standalone"]), at_s=self.clock.now_s)
             self._standalone.trainings = self.round

@@ -5,6 +5,7 @@ from syft_fl.plots.cell import map_and_rates
 from syft_fl.plots.curves import accuracy_against
 from syft_fl.plots.energy import energy_by_part
 from syft_fl.plots.gallery import draw_all
+from syft_fl.plots.participation import participation
 from syft_fl.plots.rate_distortion import rate_distortion
 from syft_fl.plots.save import save
 from syft_fl.plots.style import DOUBLE_IN, SINGLE_IN, Look, looks
@@ -20,6 +21,7 @@ __all__ = [
     "energy_by_part",
     "looks",
     "map_and_rates",
+    "participation",
     "rate_distortion",
     "rounds_and_seconds",
     "save",

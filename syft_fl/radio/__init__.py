@@ -51,7 +51,7 @@ from syft_fl.radio.medium import (
 from syft_fl.radio.movement import RandomWaypoint, Trace
 from syft_fl.radio.nr import NrRate
 from syft_fl.radio.paths import PATHS, FreeSpace, InF, InH, LogDistance, Path, RMa, UMa, UMi
-from syft_fl.radio.phase import expected_phase_s
+from syft_fl.radio.phase import Phases, expected_phase_s
 from syft_fl.radio.placement import PLACEMENTS, Disc, Given, Hexagon, Placement, Ring
 from syft_fl.radio.power_control import (
     POWER_CONTROLS,
@@ -126,6 +126,7 @@ __all__ = [
     "Ofdma",
     "Packet",
     "Path",
+    "Phases",
     "Placement",
     "PowerControl",
     "RMa",

@@ -10,7 +10,7 @@ from syft_fl.radio.medium import Access, Link, Medium
 from syft_fl.radio.sending import retransmission_of
 from syft_fl.schema import require
 
-__all__ = ["expected_phase_s"]
+__all__ = ["Phases", "expected_phase_s"]
 
 
 def expected_phase_s(
@@ -44,20 +44,41 @@ def expected_phase_s(
     """
     require(len(cohorts) >= 1, "cohorts", list(cohorts), "at least one cohort")
     require(all(len(ues) >= 1 for ues in cohorts), "cohorts", list(cohorts), "of at least one UE each")
-    durations_s = []
-    start_s = 0.0
-    for block, ues in enumerate(cohorts, start=1):
-        medium = access.open(link, users=users, key=key)
+    phases = Phases(access, link, bits, users=users, key=key)
+    return math.fsum([phases.carry(ues) for ues in cohorts]) / len(cohorts)
+
+
+class Phases:
+    """Cohorts' common transmissions, one after another, as :func:`expected_phase_s` says.
+
+    Attributes:
+        block: fading block of the next one: 1, 2, …
+        start_s: when it starts [s].
+    """
+
+    def __init__(self, access: Access, link: Link, bits: int, *, users: int, key: Key = Key(0)) -> None:
+        self._access, self._link, self._bits, self._users = access, link, bits, users
+        self._key = key
+        self.block = 1
+        self.start_s = 0.0
+
+    def carry(self, ues: Sequence[str | Sequence[str]]) -> float:
+        """Let a cohort transmit, on a fresh medium; how long it takes [s] until the last has arrived."""
+        # All may start at time 0: without a name of its own each medium would draw the same.
+        medium = self._access.open(self._link, users=self._users, key=self._key / f"phase{self.block}")
         for ue in ues:
-            medium.offer([ue] if isinstance(ue, str) else ue, bits, now_s=start_s, block=block)
+            medium.offer(
+                [ue] if isinstance(ue, str) else ue, self._bits, now_s=self.start_s, block=self.block
+            )
         end_s = _last_end_s(medium)
-        durations_s.append(end_s - start_s)
-        change_s = link.steady_until_s(time_s=end_s)
+        duration_s = end_s - self.start_s
+        self.block += 1
+        change_s = self._link.steady_until_s(time_s=end_s)
         if math.isfinite(change_s):
-            start_s = change_s
-        elif retransmission_of(link) is not None:
-            start_s = end_s
-    return math.fsum(durations_s) / len(cohorts)
+            self.start_s = change_s
+        elif retransmission_of(self._link) is not None:
+            self.start_s = end_s
+        return duration_s
 
 
 def _last_end_s(medium: Medium) -> float:

@@ -177,6 +177,15 @@ class Transport:
         # Once kept, always kept: a later codec may want differences again, to a model that is not an old one.
         self._keeps_references |= settings.need_reference
 
+    def radio(self, direction: str) -> Link:
+        """The link of one direction, as it is set now: what it would do to bits at any time.
+
+        Raises:
+            ConfigError: a direction that is neither ``"uplink"`` nor ``"downlink"``.
+        """
+        self._settings(direction)
+        return self._links[direction]
+
     def _settings(self, direction: str) -> Settings[Uplink] | Settings[Downlink]:
         if direction not in ("uplink", "downlink"):
             raise ConfigError(f"direction {direction!r} must be 'uplink' or 'downlink'")

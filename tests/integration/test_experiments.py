@@ -23,6 +23,14 @@ NEEDS_DATA = pytest.mark.skipif(not os.environ.get("SYFT_FL_DATA"), reason="SYFT
     ("name", "overrides"),
     [
         ("digits", ["partition.kind=iid"]),
+        (
+            "selection",
+            [
+                "partition.kind=iid",
+                "population.cohort=1",
+                "variants=[{name='random'}, {name='near', population={selection='best-channel'}}]",
+            ],
+        ),
         pytest.param("mnist", ["data.test_samples=50"], marks=NEEDS_DATA),
         pytest.param("codecs", ["data.test_samples=50"], marks=NEEDS_DATA),
         pytest.param("cifar10", ["data.test_samples=50", "population.cohort=2"], marks=NEEDS_DATA),

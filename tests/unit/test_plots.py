@@ -15,11 +15,13 @@ from syft_fl.plots import (
     draw_all,
     energy_by_part,
     looks,
+    participation,
     rounds_and_seconds,
     save,
     time_to_target,
     timeline,
 )
+from syft_fl.plots.participation import heard
 from syft_fl.plots.style import PALETTE
 from syft_fl.plots.timeline import BASE_STATION, MAX_UES, Span, spans
 
@@ -49,6 +51,11 @@ class FakeRun:
         ]
         frame = pd.DataFrame(rows)
         return frame.assign(total_j=frame["transmit_j"] + frame["receive_j"] + frame["compute_j"])
+
+
+@dataclass(frozen=True)
+class SettledRun(FakeRun):
+    config: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -495,3 +502,32 @@ def test_without_a_target_transmissions_and_energy_of_ues_those_figures_are_left
         "accuracy-uplink_bits",
         "accuracy-energy_j",
     ]
+
+
+def test_participation_is_the_share_of_rounds_heard_by_distance_and_a_mean_over_seeds():
+    def sent(round, ue, *, lost=(), direction="uplink", kind="model"):
+        return {"round": round, "direction": direction, "kind": kind, "ues": [ue], "lost": list(lost)}
+
+    def settled(seed, rows):
+        config = {"cell": {"distances_m": [300.0, 100.0, 200.0]}, "population": {"ues": 3}}
+        found = run("best", seed, rounds=4, transfers=pd.DataFrame(rows))
+        return SettledRun(found.name, found.seed, found.rounds, found.transfers, config)
+
+    near = [sent(round, "ue1") for round in (1, 2, 3, 4)]
+    first = [*near, sent(1, "ue0"), sent(2, "ue0", lost=["ue0"]), sent(1, "ue2", direction="downlink")]
+    second = [*near, sent(3, "ue2"), sent(4, "ue2"), sent(4, "ue0", kind="control")]
+    runs = [settled(0, first), settled(1, second)]
+    assert heard(runs[0]).values.tolist() == [["ue1", 100.0, 1.0], ["ue2", 200.0, 0.0], ["ue0", 300.0, 0.25]]
+    (line,) = participation(runs).axes[0].get_lines()
+    assert line.get_xdata().tolist() == [100.0, 200.0, 300.0]
+    assert line.get_ydata().tolist() == [1.0, 0.25, 0.125]
+    assert line.get_label() == "best"
+
+
+def test_participation_is_of_whoever_is_in_the_cell_where_nothing_was_sent():
+    config = {"cell": {"radius_m": 400.0}, "population": {"ues": 5}}
+    silent = SettledRun("none", 0, run("none", 0).rounds, pd.DataFrame(), config)
+    table = heard(silent)
+    assert table["share"].tolist() == [0.0] * 5
+    assert table["distance_m"].is_monotonic_increasing
+    assert table["distance_m"].between(10.0, 400.0).all()
