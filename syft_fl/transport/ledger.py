@@ -46,6 +46,7 @@ class Entry:
         attempts: tries.
         energy_j: spent on sending [J].
         lost: those of ``ues`` that did not get it.
+        missing_bits: of ``bits``, what did not come of a model that was decoded without them (``erasure``).
     """
 
     round: int
@@ -64,6 +65,7 @@ class Entry:
     attempts: int
     energy_j: float
     lost: tuple[str, ...]
+    missing_bits: int = 0
 
 
 class Ledger:

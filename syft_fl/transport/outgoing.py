@@ -10,7 +10,7 @@ from syft_fl.transport.layers import Encoded, Pipeline
 from syft_fl.transport.message import Content
 from syft_fl.vectors import Vector
 
-__all__ = ["Arrival", "Outgoing", "Written"]
+__all__ = ["Arrival", "Outgoing", "Written", "missing_bits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Arrival:
     """The end of a transmission: what was sent, how it went, and what it decoded to.
 
     Attributes:
+        transfer: how it went. Who got a part that was enough (``erasure``) is not among the lost; the gaps are there.
         content: decoded from the bytes; None where nobody got it.
         samples: the sender's weight, from the header.
         loss: the training loss that the sender reports, from the frame; None where it has none.
@@ -75,3 +76,13 @@ class Arrival:
     def received(self) -> tuple[str, ...]:
         """The UEs whose link carried it."""
         return tuple(ue for ue in self.outgoing.ues if ue not in self.transfer.lost)
+
+    @property
+    def missing_bits(self) -> int:
+        """Bits of the frame that did not come, where it was decoded without them."""
+        return missing_bits(self.transfer)
+
+
+def missing_bits(transfer: Transfer) -> int:
+    """Bits that did not come of what was delivered all the same; 0 of what was lost."""
+    return 0 if transfer.lost else sum(end - first for _, first, end in transfer.gaps)

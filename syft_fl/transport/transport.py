@@ -3,7 +3,8 @@
 Sending is *prepare → decide → offer → commit or roll back*. :meth:`Transport.prepare` turns a message into
 frames (delta, error feedback, codec, header, CRC) and changes nothing. The caller decides whether to send
 it. :meth:`Transport.offer` hands the bits to the medium. :meth:`Transport.advance` lets simulated time pass: what
-arrives is decoded from its bytes, and only then both ends' memories change. What is lost changes nothing.
+arrives is decoded from its bytes, and only then both ends' memories change. What is lost changes nothing. Under
+an ``erasure`` policy a part may be enough: it is decoded, and committed at both ends as what it decodes to.
 
 :meth:`Transport.carry` does all of it at once, for ``send`` and ``get``; in a ``with transport.parallel():`` several of
 them share the air (:mod:`~syft_fl.transport.parallel`). Codecs and links can be set for one UE, and in mid-session
@@ -19,11 +20,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syft_fl.clock import Clock
-from syft_fl.codecs import Codec, Context, Memory, Payload
+from syft_fl.codecs import Codec, Context, Memory, Payload, blanked
 from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
@@ -36,10 +37,10 @@ from syft_fl.transport.frame import (
     unpack_facts,
     unpack_tensors,
 )
-from syft_fl.transport.layers import LinkMemory
+from syft_fl.transport.layers import Decoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing, Written
+from syft_fl.transport.outgoing import Arrival, Outgoing, Written, missing_bits
 from syft_fl.transport.parallel import Ahead, Before, Parallel
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
@@ -51,6 +52,14 @@ _DOWNLOADS = "/downloads"
 """Name of the downloads' counter beside the UEs' own."""
 
 _Memories = dict[tuple[str, str], LinkMemory]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A frame of which a part came, and what that decodes to."""
+
+    frame: Frame
+    decoded: Decoded
 
 
 class Transport:
@@ -140,6 +149,7 @@ class Transport:
         link: LinkModel | None = None,
         delta: bool | None = None,
         error_feedback: bool | None = None,
+        erasure: bool | None = None,
     ) -> None:
         """Set a codec, a link or a layer from now on, for one UE or for all.
 
@@ -153,7 +163,7 @@ class Transport:
         Args:
             direction: ``"uplink"`` or ``"downlink"``.
             ue: for whom; None: for all that have nothing of their own there.
-            codec, link, delta, error_feedback: as in :class:`Uplink`; error feedback is the uplink's alone.
+            codec, link, delta, error_feedback, erasure: as in :class:`Uplink`; the last two are the uplink's alone.
 
         Raises:
             ConfigError: an unknown direction, nothing to set, or settings that don't go together; nothing has changed.
@@ -161,7 +171,13 @@ class Transport:
         """
         settings = self._settings(direction)
         self._require_quiet("configure()")
-        named = {"codec": codec, "link": link, "delta": delta, "error_feedback": error_feedback}
+        named = {
+            "codec": codec,
+            "link": link,
+            "delta": delta,
+            "error_feedback": error_feedback,
+            "erasure": erasure,
+        }
         own_link = None if link is None else self._link(link, direction)
         wrote = {ue: self._up.of(ue).codec for ue, _ in (*self._sender, *self._receiver)}
         settings.change(ue, {name: value for name, value in named.items() if value is not None})
@@ -334,17 +350,20 @@ class Transport:
         return [self._arrive(direction, transfer) for _, direction, transfer in ended]
 
     def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
-        outgoing = self._landed(direction, transfer)
+        outgoing, transfer, part = self._landed(direction, transfer)
         receivers = tuple(ue for ue in outgoing.ues if ue not in transfer.lost)
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        content, frame, written = self._hand_on(outgoing, receivers)
+        content, frame, written = self._hand_on(outgoing, receivers, part)
         return Arrival(outgoing, transfer, content, frame.samples, written, frame.loss)
 
-    def _landed(self, direction: str, transfer: Transfer) -> Outgoing:
-        """Write the end of a transmission down."""
+    def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, _Part | None]:
+        """Write the end of a transmission down; with it, what a part that is enough decodes to."""
         outgoing = self._in_flight.pop((direction, transfer.ticket))
+        part = self._part(outgoing, transfer) if transfer.lost else None
+        if part is not None:
+            transfer = replace(transfer, lost=())
         entry = Entry(
             round=outgoing.round,
             direction=direction,
@@ -362,12 +381,33 @@ class Transport:
             attempts=transfer.attempts,
             energy_j=transfer.energy_j,
             lost=transfer.lost,
+            missing_bits=missing_bits(transfer),
         )
         self.ledger.add(entry, about=outgoing.about)
-        return outgoing
+        return outgoing, transfer, part
 
-    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, Frame, Written | None]:
+    def _part(self, outgoing: Outgoing, transfer: Transfer) -> _Part | None:
+        """What came of a model whose packets are not all there, where that is enough to decode it."""
+        gaps = tuple((first, end) for _, first, end in transfer.gaps)
+        if outgoing.pipeline is None or not outgoing.pipeline.erasure or not gaps or not outgoing.frame:
+            return None
+        # The base station has nothing of what is in the gaps, and no layer behind this line sees it.
+        came = blanked(outgoing.frame, gaps)
+        received = self.carrier.hand_over(came, sender=outgoing.ues[0], receiver=self.hub)
+        unpacked = Frame.unpack_part(received, gaps)
+        if unpacked is None:
+            return None
+        frame, missing = unpacked
+        pipeline, payload, reference, ctx = self._reading(outgoing, frame)
+        decoded = pipeline.decode_part(payload, missing, reference=reference, ctx=ctx)
+        return None if decoded is None else _Part(frame, decoded)
+
+    def _hand_on(
+        self, outgoing: Outgoing, receivers: Sequence[str], part: _Part | None = None
+    ) -> tuple[Content, Frame, Written | None]:
         """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""
+        if part is not None:
+            return self._committed(outgoing, part.frame, part.decoded, receivers), part.frame, None
         received = self._handed_over(outgoing, receivers)
         frame = Frame.unpack(received, untouched=received is outgoing.frame)
         if frame.kind == "model":
@@ -396,20 +436,32 @@ class Transport:
         self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]
     ) -> tuple[ModelContent, Written | None]:
         """Decode a model from its frame, and commit it at both ends."""
-        direction, stream = outgoing.direction, outgoing.stream
         if self._last_received is not None and self._last_received[0] is outgoing.frame:
             # The same bytes for one UE after another (unicast): they decode to the same model.
             content = self._last_received[1]
-            self._acknowledge(receivers, stream, frame.serial, content.state.vector)
+            self._acknowledge(receivers, outgoing.stream, frame.serial, content.state.vector)
             return content, None
-        layout = self._layouts[stream]
-        ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
-        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
-        payload, reference = (
-            Payload(frame.payload, frame.payload_bits),
-            self.references.vector(frame.reference),
-        )
+        pipeline, payload, reference, ctx = self._reading(outgoing, frame)
         decoded = pipeline.decode(payload, reference=reference, ctx=ctx)
+        content = self._committed(outgoing, frame, decoded, receivers)
+        sums = outgoing.direction == "uplink" and pipeline.sums
+        return content, Written(payload, ctx, reference) if sums else None
+
+    def _reading(self, outgoing: Outgoing, frame: Frame) -> tuple[Pipeline, Payload, Vector | None, Context]:
+        """What a model is decoded by, and from what."""
+        direction, stream = outgoing.direction, outgoing.stream
+        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
+        ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
+        reference = self.references.vector(frame.reference)
+        return pipeline, Payload(frame.payload, frame.payload_bits), reference, ctx
+
+    def _committed(
+        self, outgoing: Outgoing, frame: Frame, decoded: Decoded, receivers: Sequence[str]
+    ) -> ModelContent:
+        """A model as it was decoded, once both ends remember it."""
+        direction, stream = outgoing.direction, outgoing.stream
+        layout = self._layouts[stream]
+        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
         if direction == "uplink" and outgoing.encoded is not None:
             link = (outgoing.ues[0], stream)
             before = self._sender.get(link, LinkMemory())
@@ -423,8 +475,7 @@ class Transport:
             self._acknowledge(receivers, stream, frame.serial, decoded.vector)
             if self.downlink.cast == "unicast":
                 self._last_received = (outgoing.frame, content)
-        sums = direction == "uplink" and pipeline.sums
-        return content, Written(payload, ctx, reference) if sums else None
+        return content
 
     def aggregate(self, arrivals: Sequence[Arrival], shares: Sequence[float]) -> Vector | None:
         """The mean of models that came up, where their codec finds more in the sum of payloads than in each.
@@ -515,10 +566,10 @@ class Transport:
         medium = self._media[outgoing.direction]
         while True:
             for transfer in medium.advance(medium.next_event_s()):
-                landed = self._landed(outgoing.direction, transfer)
+                landed, transfer, part = self._landed(outgoing.direction, transfer)
                 if landed is not outgoing:
                     raise TransportError("carry() met a frame that offer() had put on the air; use advance()")
-                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues)[0]
+                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues, part)[0]
                 return _delivery(outgoing, transfer, content)
 
     @property
@@ -604,7 +655,7 @@ class Transport:
             # A direction without an event is left where it is: who is told later may still use that time.
             medium = self._media[direction]
             if medium.next_event_s() <= to_s:
-                ended += [(self._landed(direction, transfer), transfer) for transfer in medium.advance(to_s)]
+                ended += [self._landed(direction, transfer)[:2] for transfer in medium.advance(to_s)]
         return ended
 
     def forget(self, stream: str) -> None:
@@ -667,4 +718,5 @@ def _delivery(outgoing: Outgoing, transfer: Transfer, content: Content | None) -
         end_s=transfer.end_s,
         energy_j=transfer.energy_j,
         lost=bool(transfer.lost),
+        missing_bits=missing_bits(transfer),
     )
