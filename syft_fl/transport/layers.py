@@ -137,6 +137,11 @@ class Pipeline:
     def needs_reference(self) -> bool:
         return bool(self.layers)
 
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the sender keeps what a message lost, for the next one."""
+        return ErrorFeedback() in self.layers
+
     @cached_property
     def needs_loss(self) -> bool:
         """Whether the codec wants to be told of the training loss."""
@@ -193,7 +198,7 @@ class Pipeline:
         if part is None or not part.share:
             return None
         from_codec = part.vector
-        if part.share < 1 and ErrorFeedback() not in self.layers:
+        if part.share < 1 and not self.feeds_back:
             from_codec = (from_codec / part.share).clamp(-FLOAT32_MAX, FLOAT32_MAX)
         return Decoded(self._incoming(from_codec, reference), from_codec, part.memory)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from syft_fl.codecs import Context, Payload
 from syft_fl.radio import Transfer
-from syft_fl.transport.layers import Encoded, Pipeline
+from syft_fl.transport.frame import Frame
+from syft_fl.transport.layers import Decoded, Encoded, Pipeline
 from syft_fl.transport.message import Content
 from syft_fl.vectors import Vector
 
-__all__ = ["Arrival", "Outgoing", "Written", "missing_bits"]
+__all__ = ["Arrival", "Outgoing", "Part", "Written", "missing_bits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Outgoing:
         raw_bits: bits of the content in its own dtype.
         pipeline: of a model, what it was written by: it is read and settled by the same.
         encoded: of a model, what went into the codec.
+        written: of a model that was handed on before it was on the air, what it was decoded with; None: it was not, or
+            it is of use only as a whole.
     """
 
     direction: str
@@ -42,6 +45,15 @@ class Outgoing:
     payload_bits: int
     pipeline: Pipeline | None
     encoded: Encoded | None
+    written: Written | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A model of which not all came: what came of its frame, and what that decodes to."""
+
+    frame: Frame
+    decoded: Decoded
 
 
 @dataclass(frozen=True, slots=True)

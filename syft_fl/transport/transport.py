@@ -20,7 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from syft_fl.clock import Clock
@@ -40,8 +40,8 @@ from syft_fl.transport.frame import (
 from syft_fl.transport.layers import Decoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing, Written, missing_bits
-from syft_fl.transport.parallel import Ahead, Before, Parallel
+from syft_fl.transport.outgoing import Arrival, Outgoing, Part, Written, missing_bits
+from syft_fl.transport.parallel import Ahead, Before, Parallel, owing
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
 from syft_fl.vectors import Layout, ModelState, Vector
@@ -52,14 +52,6 @@ _DOWNLOADS = "/downloads"
 """Name of the downloads' counter beside the UEs' own."""
 
 _Memories = dict[tuple[str, str], LinkMemory]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A frame of which a part came, and what that decodes to."""
-
-    frame: Frame
-    decoded: Decoded
 
 
 class Transport:
@@ -358,7 +350,7 @@ class Transport:
         content, frame, written = self._hand_on(outgoing, receivers, part)
         return Arrival(outgoing, transfer, content, frame.samples, written, frame.loss)
 
-    def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, _Part | None]:
+    def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, Part | None]:
         """Write the end of a transmission down; with it, what a part that is enough decodes to."""
         outgoing = self._in_flight.pop((direction, transfer.ticket))
         part = self._part(outgoing, transfer) if transfer.lost else None
@@ -386,24 +378,28 @@ class Transport:
         self.ledger.add(entry, about=outgoing.about)
         return outgoing, transfer, part
 
-    def _part(self, outgoing: Outgoing, transfer: Transfer) -> _Part | None:
+    def _part(self, outgoing: Outgoing, transfer: Transfer) -> Part | None:
         """What came of a model whose packets are not all there, where that is enough to decode it."""
         gaps = tuple((first, end) for _, first, end in transfer.gaps)
-        if outgoing.pipeline is None or not outgoing.pipeline.erasure or not gaps or not outgoing.frame:
+        if outgoing.pipeline is None or not outgoing.pipeline.erasure or not gaps:
             return None
-        # The base station has nothing of what is in the gaps, and no layer behind this line sees it.
+        if not outgoing.frame:  # it was handed on whole, to who can't amend it
+            return None
+        # The base station has nothing of what is in the gaps, and no line behind this one sees it.
         came = blanked(outgoing.frame, gaps)
         received = self.carrier.hand_over(came, sender=outgoing.ues[0], receiver=self.hub)
         unpacked = Frame.unpack_part(received, gaps)
         if unpacked is None:
             return None
         frame, missing = unpacked
-        pipeline, payload, reference, ctx = self._reading(outgoing, frame)
-        decoded = pipeline.decode_part(payload, missing, reference=reference, ctx=ctx)
-        return None if decoded is None else _Part(frame, decoded)
+        written = replace(outgoing.written or self._written(outgoing, frame), payload=_payload(frame))
+        decoded = outgoing.pipeline.decode_part(
+            written.payload, missing, reference=written.reference, ctx=written.ctx
+        )
+        return None if decoded is None else Part(frame, decoded)
 
     def _hand_on(
-        self, outgoing: Outgoing, receivers: Sequence[str], part: _Part | None = None
+        self, outgoing: Outgoing, receivers: Sequence[str], part: Part | None = None
     ) -> tuple[Content, Frame, Written | None]:
         """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""
         if part is not None:
@@ -441,41 +437,44 @@ class Transport:
             content = self._last_received[1]
             self._acknowledge(receivers, outgoing.stream, frame.serial, content.state.vector)
             return content, None
-        pipeline, payload, reference, ctx = self._reading(outgoing, frame)
-        decoded = pipeline.decode(payload, reference=reference, ctx=ctx)
+        written, pipeline = self._written(outgoing, frame), self._pipeline(outgoing)
+        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
         content = self._committed(outgoing, frame, decoded, receivers)
         sums = outgoing.direction == "uplink" and pipeline.sums
-        return content, Written(payload, ctx, reference) if sums else None
+        return content, written if sums else None
 
-    def _reading(self, outgoing: Outgoing, frame: Frame) -> tuple[Pipeline, Payload, Vector | None, Context]:
-        """What a model is decoded by, and from what."""
+    def _written(self, outgoing: Outgoing, frame: Frame) -> Written:
+        """A model's payload, and what both ends know of it now."""
         direction, stream = outgoing.direction, outgoing.stream
-        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
         ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
-        reference = self.references.vector(frame.reference)
-        return pipeline, Payload(frame.payload, frame.payload_bits), reference, ctx
+        return Written(_payload(frame), ctx, self.references.vector(frame.reference))
+
+    def _pipeline(self, outgoing: Outgoing) -> Pipeline:
+        return outgoing.pipeline or self._settings(outgoing.direction).pipeline(outgoing.ues[0])
 
     def _committed(
         self, outgoing: Outgoing, frame: Frame, decoded: Decoded, receivers: Sequence[str]
     ) -> ModelContent:
         """A model as it was decoded, once both ends remember it."""
         direction, stream = outgoing.direction, outgoing.stream
-        layout = self._layouts[stream]
-        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
         if direction == "uplink" and outgoing.encoded is not None:
             link = (outgoing.ues[0], stream)
             before = self._sender.get(link, LinkMemory())
-            self._remember(link, pipeline.committed(outgoing.encoded, decoded, before))
+            self._remember(link, self._pipeline(outgoing).committed(outgoing.encoded, decoded, before))
             if decoded.codec_memory:
                 self._receiver[link] = LinkMemory(codec=decoded.codec_memory)
-        buffers = unpack_tensors(frame.side)
-        names = [name for name, _, _ in layout.buffers]
-        content = ModelContent(ModelState(decoded.vector, dict(zip(names, buffers, strict=True))), layout)
+        content = self._content(stream, frame, decoded.vector)
         if direction == "downlink":
             self._acknowledge(receivers, stream, frame.serial, decoded.vector)
             if self.downlink.cast == "unicast":
                 self._last_received = (outgoing.frame, content)
         return content
+
+    def _content(self, stream: str, frame: Frame, vector: Vector) -> ModelContent:
+        layout = self._layouts[stream]
+        buffers = unpack_tensors(frame.side)
+        names = [name for name, _, _ in layout.buffers]
+        return ModelContent(ModelState(vector, dict(zip(names, buffers, strict=True))), layout)
 
     def aggregate(self, arrivals: Sequence[Arrival], shares: Sequence[float]) -> Vector | None:
         """The mean of models that came up, where their codec finds more in the sum of payloads than in each.
@@ -614,8 +613,12 @@ class Transport:
         if failures is not None:
             raise failures
 
-    def ahead(self, message: Message) -> Ahead:
-        """Hand a message on before it has been on the air: for ``parallel()``, which settles that later."""
+    def ahead(self, message: Message, *, amendable: bool) -> Ahead:
+        """Hand a message on before it has been on the air: for ``parallel()``, which settles that later.
+
+        Args:
+            amendable: where only a part comes, who got it can still make of it what came.
+        """
         (outgoing,) = self.prepare(message)
         link = (outgoing.ues[0], outgoing.stream)
         version = self.references.version(*link)
@@ -627,9 +630,31 @@ class Transport:
             self._told.get(link),
         )
         self._count(outgoing)
+        written = None
+        if amendable and outgoing.pipeline is not None and outgoing.pipeline.erasure:
+            written = self._written(outgoing, Frame.unpack(outgoing.frame, untouched=True))
         content, _, _ = self._hand_on(outgoing, outgoing.ues)
-        # The bytes have done their work: a block of many messages need not keep them all.
-        return Ahead(replace(outgoing, frame=b"", encoded=None), content, before)
+        # The bytes have done their work, if all of them come: a block of many messages need not keep them.
+        frame = b"" if written is None else outgoing.frame
+        return Ahead(replace(outgoing, frame=frame, encoded=None, written=written), content, before)
+
+    def amend(self, ahead: Ahead, part: Part) -> tuple[Content, Vector | None]:
+        """Let a message that was handed on whole be what came of it.
+
+        Returns:
+            That, and what its sender owes more than before; None where there is no error feedback.
+        """
+        outgoing = ahead.outgoing
+        assert outgoing.written is not None
+        content = self._content(outgoing.stream, part.frame, part.decoded.vector)
+        pipeline, written = self._pipeline(outgoing), outgoing.written
+        if not pipeline.feeds_back:
+            return content, None
+        whole = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        owed = whole.from_codec - part.decoded.from_codec
+        link = (outgoing.ues[0], outgoing.stream)
+        self._sender[link] = owing(self._sender.get(link), owed)
+        return content, owed
 
     def take_back(self, ahead: Ahead) -> None:
         """Let both ends' memories be what they were before a message was handed on that never arrived."""
@@ -647,15 +672,18 @@ class Transport:
         else:
             self.references.acknowledge(*link, ahead.before.version, ahead.before.vector)
 
-    def landed(self) -> list[tuple[Outgoing, Transfer]]:
-        """Go on to the next event of either direction; what ended there, written down but not handed on."""
+    def landed(self) -> list[tuple[Outgoing, Transfer, Part | None]]:
+        """Go on to the next event of either direction; what ended there, written down but not handed on.
+
+        With what a part decodes to, where that is all that came, and is enough.
+        """
         ended = []
         to_s = self.next_event_s()
         for direction in ("downlink", "uplink"):
             # A direction without an event is left where it is: who is told later may still use that time.
             medium = self._media[direction]
             if medium.next_event_s() <= to_s:
-                ended += [self._landed(direction, transfer)[:2] for transfer in medium.advance(to_s)]
+                ended += [self._landed(direction, transfer) for transfer in medium.advance(to_s)]
         return ended
 
     def forget(self, stream: str) -> None:
@@ -706,6 +734,10 @@ class Transport:
 
 def _memory_state(memory: LinkMemory) -> dict[str, Any]:
     return {"residual": memory.residual, "codec": dict(memory.codec)}
+
+
+def _payload(frame: Frame) -> Payload:
+    return Payload(frame.payload, frame.payload_bits)
 
 
 def _delivery(outgoing: Outgoing, transfer: Transfer, content: Content | None) -> Delivery:
