@@ -125,7 +125,9 @@ def test_what_can_be_decoded_in_part_is_known_before_anything_is_sent() -> None:
         (RandK(codec=PowerSGD()), "codec 'powersgd' within 'rand-k'"),
     ],
 )
-def test_a_policy_that_the_codec_can_not_follow_is_refused_with_those_that_can(codec: Codec, why: str) -> None:
+def test_a_policy_that_the_codec_can_not_follow_is_refused_with_those_that_can(
+    codec: Codec, why: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         Uplink(codec=codec, erasure=True)
     (line,) = str(caught.value).splitlines()
@@ -135,7 +137,9 @@ def test_a_policy_that_the_codec_can_not_follow_is_refused_with_those_that_can(c
 
 
 def test_a_policy_needs_differences() -> None:
-    with pytest.raises(ConfigError, match=r"erasure = True must be false where delta = false.*set delta = true"):
+    with pytest.raises(
+        ConfigError, match=r"erasure = True must be false where delta = false.*set delta = true"
+    ):
         Uplink(codec=Uniform(), delta=False, erasure=True)
 
 
@@ -257,7 +261,9 @@ def test_a_gap_over_a_border_of_entries_drops_both(codec: Any) -> None:
     assert not all_gone.vector.any()
 
 
-@pytest.mark.parametrize("kind", ["uniform", "qsgd", "terngrad", "sign", "one-bit", "dithered", "block-float", "fp8"])
+@pytest.mark.parametrize(
+    "kind", ["uniform", "qsgd", "terngrad", "sign", "one-bit", "dithered", "block-float", "fp8"]
+)
 def test_a_scale_that_is_missing_takes_its_group_and_no_other(kind: str) -> None:
     codec = CODECS.build({"kind": kind, "block": 16})
     layout = Layout.flat(64)
@@ -313,7 +319,9 @@ def test_each_layer_is_decoded_from_what_came_of_it() -> None:
     # Biases (behind a length of two bytes: 256 bits), then the last layer (the same: 384), then all others.
     codec = Layered(codec=Float32(), biases=Float32(), last=CODECS.build("float16"))
     biases, last, others = 16, 16 + 256 + 16, 16 + 256 + 16 + 384
-    part, whole = layered_part(codec, ((biases + 32, biases + 33), (last, last + 16), (others + 1023, others + 1024)))
+    part, whole = layered_part(
+        codec, ((biases + 32, biases + 33), (last, last + 16), (others + 1023, others + 1024))
+    )
     expected = whole.clone()
     expected[[33, 40, 31]] = 0
     assert torch.equal(part.vector, expected)
@@ -379,7 +387,9 @@ LOCATED = [cls() for cls in CODERS if isinstance(cls(), Located) and cls.__modul
 @pytest.mark.parametrize("size", [1, 2, 3, 15, 200, 256, 257, 5000, 65536])
 @given(data=st.data())
 @PROPERTY
-def test_a_located_coder_knows_which_symbols_a_bit_is_of(coder: Coder, size: int, data: st.DataObject) -> None:
+def test_a_located_coder_knows_which_symbols_a_bit_is_of(
+    coder: Coder, size: int, data: st.DataObject
+) -> None:
     assert isinstance(coder, Located)
     alphabet = Alphabet(size)
     symbols = (Key(3) / size).numpy().integers(0, size, 21).astype(np.uint16)
