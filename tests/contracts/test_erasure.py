@@ -189,6 +189,20 @@ def test_of_nothing_comes_nothing(codec: Any) -> None:
 
 
 @every_codec
+def test_the_later_a_gap_begins_the_more_came(codec: Any) -> None:
+    payload, _ = sent(codec)
+    shares = [0.0]
+    for first in range(0, payload.bits, 4):
+        part = codec.decode_part(payload, ((first, payload.bits),), ctx=context())
+        if part is not None:
+            assert part.share > 0 or not part.vector.any()
+            shares.append(part.share)
+    assert shares == sorted(shares)
+    if not isinstance(codec, Layered):
+        assert shares[-1] > 0.9 or payload.bits <= 32
+
+
+@every_codec
 def test_a_gap_at_either_end_leaves_the_rest(codec: Any) -> None:
     layout = Layout.flat(5000)
     payload, whole = sent(codec, layout)

@@ -95,6 +95,15 @@ def test_every_error_of_a_file_is_told_at_once_with_path_value_rule_and_nearest_
         ({"stop": {"accuracy": 95}}, "stop.accuracy = 95.0 must be above 0 and at most 1; write 0.95"),
         ({"uplink": {"delta": False, "error_feedback": True}}, "error_feedback = True must be false"),
         ({"downlink": {"error_feedback": True}}, "downlink.error_feedback: unknown key"),
+        (
+            {"uplink": {"codec": "top-k", "erasure": True}},
+            "uplink.erasure = True must be false with codec 'top-k'",
+        ),
+        (
+            {"uplink": {"delta": False, "erasure": True}},
+            "uplink.erasure = True must be false where delta = false",
+        ),
+        ({"downlink": {"erasure": True}}, "downlink.erasure: unknown key"),
         ({"downlink": {"cast": "broadcast"}}, "downlink.cast = 'broadcast'"),
         ({"compute": {"kind": "balance", "rho": 0}}, "compute.rho = 0.0 must be above 0"),
         ({"uplink": {"link": {"kind": "constant", "power_w": -1}}}, "uplink.link.power_w = -1.0"),
