@@ -13,6 +13,9 @@ A message class with its highest bit set has a training loss (f32) between heade
 only where the codec of the uplink asks for them. Up it is the UE's own mean loss of this local training; down it is
 the mean of those that came up last, and *samples* the mean samples of the UEs. Not a number is: not known.
 
+The CRC32 is of all bytes, so it can't be checked where some are missing (``Uplink.erasure``): then each packet that
+came was found intact by a CRC of its own, in the link's headers.
+
 All integers are little-endian. A delta names the version that it refers to; a receiver that does not hold it
 can't decode. There are no addresses: who may send when is the medium's business.
 """
