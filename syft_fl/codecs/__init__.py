@@ -60,9 +60,10 @@ from __future__ import annotations
 from syft_fl.codecs.adaptive import Adaptive, AdaQuantFL, DAdaQuant, Scheduled
 from syft_fl.codecs.batch import decode_batch, encode_batch
 from syft_fl.codecs.clipped import Clipped
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload, Summing
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload, Summing
 from syft_fl.codecs.dithered import Dithered
 from syft_fl.codecs.eden import Drive, Eden
+from syft_fl.codecs.erasure import blanked, cut, erasable_kinds, why_not_erasable
 from syft_fl.codecs.floats import Float16, Float32
 from syft_fl.codecs.layered import Layered, Rule
 from syft_fl.codecs.lloyd_max import LloydMax
@@ -96,8 +97,10 @@ __all__ = [
     "Dithered",
     "Drive",
     "Eden",
+    "Erasable",
     "Float16",
     "Float32",
+    "Gaps",
     "Layered",
     "LloydMax",
     "Logarithmic",
@@ -105,6 +108,7 @@ __all__ = [
     "NaturalCompression",
     "NaturalDithering",
     "OneBit",
+    "Part",
     "Payload",
     "PowerSGD",
     "RandK",
@@ -118,7 +122,11 @@ __all__ = [
     "TopK",
     "UVeQFed",
     "Uniform",
+    "blanked",
+    "cut",
     "decode_batch",
     "encode_batch",
+    "erasable_kinds",
     "needs_loss",
+    "why_not_erasable",
 ]

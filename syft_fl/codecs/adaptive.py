@@ -11,7 +11,8 @@ import math
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload
+from syft_fl.codecs.erasure import blanked, cut, why_not_erasable
 from syft_fl.codecs.nested import inner_context, inner_payload, merged
 from syft_fl.codecs.qsgd import QSGD
 from syft_fl.errors import CodecError, ConfigError
@@ -30,7 +31,7 @@ class Adaptive(abc.ABC):
 
     Abstract: a rule says which number it is. The quantiser may itself be behind another codec (``rotated``,
     ``clipped``, ``top-k``, …). The payload is the number (16 bits, little-endian), then what the codec with it wrote;
-    an empty vector has no number.
+    an empty vector has no number. Of what came in part, the codec decodes its own; without the number nothing can be.
     """
 
     codec: Codec
@@ -57,6 +58,23 @@ class Adaptive(abc.ABC):
             payload = behind
         x, inner = codec.decode(payload, ctx=inner_context(ctx, ctx.layout))
         return x, merged(ctx.memory, inner)
+
+    @property
+    def erasable(self) -> bool:
+        return not why_not_erasable(self.codec)
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        if not ctx.layout.length:
+            return Part(*self.decode(payload, ctx=ctx), 1.0)
+        head = 8 * _NUMBER_BYTES
+        if cut(gaps, 0, head):
+            return None
+        payload = Payload(blanked(payload.body, gaps), payload.bits)
+        behind = inner_payload(payload, side_bytes=_NUMBER_BYTES)
+        codec = self._with(self._read(payload))
+        assert isinstance(codec, Erasable)
+        part = codec.decode_part(behind, cut(gaps, head, payload.bits), ctx=inner_context(ctx, ctx.layout))
+        return None if part is None else dataclasses.replace(part, memory=merged(ctx.memory, part.memory))
 
     def _read(self, payload: Payload) -> int:
         number = int.from_bytes(payload.body[:_NUMBER_BYTES], "little")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload
 from syft_fl.codecs.entries import checked_entries
+from syft_fl.codecs.erasure import why_not_erasable
 from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
 from syft_fl.codecs.nested import inner_context, merged
 from syft_fl.codecs.scales import group_widths
@@ -43,7 +45,7 @@ class Clipped:
         block: which entries share :math:`\sigma`.
         codec: what writes the vector then.
 
-    Payload: the codec's.
+    Payload: the codec's, also of what came in part.
 
     Source: Wen, Xu, Yan, Wu, Wang, Chen, Li 2017, "TernGrad: Ternary Gradients to Reduce Communication in Distributed
     Deep Learning", gradient clipping (deviations). Differs from it in: the deviation is about 0, as the clip is, so
@@ -75,6 +77,15 @@ class Clipped:
     def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
         x, memory = self.codec.decode(payload, ctx=inner_context(ctx, ctx.layout))
         return x, merged(ctx.memory, memory)
+
+    @property
+    def erasable(self) -> bool:
+        return not why_not_erasable(self.codec)
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        assert isinstance(self.codec, Erasable)
+        part = self.codec.decode_part(payload, gaps, ctx=inner_context(ctx, ctx.layout))
+        return None if part is None else replace(part, memory=merged(ctx.memory, part.memory))
 
     def _clip(self, entries: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
         deviations = _USUAL_DEVIATIONS if self.deviations is None and self.norm is None else self.deviations

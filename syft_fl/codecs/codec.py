@@ -15,10 +15,13 @@ from syft_fl.keys import Key
 from syft_fl.schema import Registry
 from syft_fl.vectors import Layout, Vector
 
-__all__ = ["CODECS", "Codec", "Context", "Memory", "Payload", "Summing"]
+__all__ = ["CODECS", "Codec", "Context", "Erasable", "Gaps", "Memory", "Part", "Payload", "Summing"]
 
 Memory = Mapping[str, Any]
 """What a codec remembers about one link, as a value; owned by the transport, part of every checkpoint."""
+
+Gaps = tuple[tuple[int, int], ...]
+"""First bit and the bit after the last one of each stretch of bits that did not come, in order and apart."""
 
 CODECS = Registry("codec", "encode", "decode")
 """Codecs by kind; ``CODECS(MyCodec)`` adds one."""
@@ -133,5 +136,54 @@ class Summing(Protocol):
 
         Raises:
             CodecError: a payload is not what ``encode`` writes for this layout.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was decoded of a payload with gaps.
+
+    Attributes:
+        vector: [entries] float32, finite; what is missing counts as 0.
+        memory: what the receiving end remembers.
+        share: how much of what was sent is in it, 0 … 1. Where losses meet all parts of a payload alike, the mean of
+            ``vector / share`` over them is what the whole payload decodes to.
+    """
+
+    vector: Vector
+    memory: Memory
+    share: float
+
+
+@runtime_checkable
+class Erasable(Protocol):
+    """A codec that can decode what came of a payload, so that a lost packet need not lose the message.
+
+    It is one whose numbers are at places that follow from settings and layout. What a gap touches is missing, and
+    counts as 0 where the codec writes it: of a rotated vector in the rotated one, so that what is lost is lost
+    evenly. Nothing is scaled up here; :class:`~syft_fl.transport.layers.Pipeline` does that by the share that came,
+    where nobody makes up for what did not.
+    """
+
+    @property
+    def erasable(self) -> bool:
+        """Whether these settings allow it; a coder of variable length, or a codec behind, may not."""
+        ...
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        """Read a vector from what came of a payload.
+
+        Args:
+            payload: of the length that was sent. What its bits are within the gaps changes nothing.
+            gaps: bits of the payload that did not come.
+            ctx: as ``decode`` gets it.
+
+        Returns:
+            What was decoded; without a gap what ``decode`` gives, and a share of 1. None where the rest says nothing:
+            what all of it depends on is missing.
+
+        Raises:
+            CodecError: the bytes beside the gaps are not what ``encode`` writes for this layout.
         """
         ...

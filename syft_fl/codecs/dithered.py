@@ -46,6 +46,7 @@ class Dithered(BatchQuantiser):
 
     kind: ClassVar[str] = "dithered"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Gray, Stockham 1993, Dithered Quantizers, theorem 1"
     bound: ClassVar[str] = "unbiased; |error| <= step / 2, variance step**2 / 12 whatever the input"
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
-from syft_fl.codecs.coders import Symbols
-from syft_fl.codecs.coders.packing import pack, unpack
+from syft_fl.codecs.codec import CODECS, Context, Gaps, Memory, Part, Payload
+from syft_fl.codecs.coders.packing import pack, touched_symbols, unpack
 from syft_fl.codecs.entries import checked_body, checked_entries
+from syft_fl.codecs.erasure import blanked, cut, lost_groups
 from syft_fl.codecs.groups import Span, count_groups
 from syft_fl.codecs.lloyd_max import lloyd_max_levels
 from syft_fl.codecs.nearest import NearestLevel
@@ -50,7 +50,11 @@ class Eden:
         scale: ``"unbiased"`` or ``"least-error"``.
         block: entries rotated together, a power of two; each block costs a scale of 32 bits.
 
-    Payload: float32 scales, then symbols of ``ceil(bits)`` bits, then those of ``floor(bits)``.
+    Payload: float32 scales, then symbols of ``ceil(bits)`` bits, then those of ``floor(bits)``. Of what came in part,
+    coordinates with a bit in a gap are 0 before the rotation is undone, and blocks without their scale are. Of
+    :math:`n` coordinates of a block :math:`r` came: over rotations, every entry then arrives as :math:`r/n` of itself,
+    whichever these are, so that dividing by this share leaves the codec unbiased. At fractional rates a coordinate
+    counts as much of the share as its quantiser keeps, :math:`1 - D_b`.
 
     Source: Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher 2022, "EDEN: Communication-Efficient and
     Robust Distributed Mean Estimation for Federated Learning", section 3. Differs from it in: the shorter blocks at
@@ -76,7 +80,14 @@ class Eden:
         return _encode(checked_entries(x, ctx), self.bits, self.block, self.scale, ctx), ctx.memory
 
     def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
-        return _decode(payload, self.bits, self.block, ctx, self.kind), ctx.memory
+        return _decode(payload, self.bits, self.block, ctx, self.kind).vector, ctx.memory
+
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        return _decode(payload, self.bits, self.block, ctx, self.kind, gaps)
 
 
 @CODECS
@@ -92,7 +103,7 @@ class Drive:
     Attributes:
         scale, block: as in :class:`Eden`.
 
-    Payload: float32 scales, then signs.
+    Payload: float32 scales, then signs; what came in part as in :class:`Eden`.
 
     Source: Vargaftik, Ben Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher 2021, "DRIVE: One-bit Distributed Mean
     Estimation", algorithm 1. Differs from it in: the shorter blocks at the end.
@@ -115,7 +126,14 @@ class Drive:
         return _encode(checked_entries(x, ctx), 1.0, self.block, self.scale, ctx), ctx.memory
 
     def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
-        return _decode(payload, 1.0, self.block, ctx, self.kind), ctx.memory
+        return _decode(payload, 1.0, self.block, ctx, self.kind).vector, ctx.memory
+
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        return _decode(payload, 1.0, self.block, ctx, self.kind, gaps)
 
 
 def _encode(entries: NDArray[np.float32], bits: float, block: int, scale: str, ctx: Context) -> Payload:
@@ -152,30 +170,41 @@ def _dots(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np
     return found
 
 
-def _decode(payload: Payload, bits: float, block: int, ctx: Context, kind: str) -> Vector:
+def _decode(payload: Payload, bits: float, block: int, ctx: Context, kind: str, gaps: Gaps = ()) -> Part:
     spans = rotation_spans(ctx.layout.length, block)
     pieces, rates = rotation_pieces(spans), _rates(bits)
     body = checked_body(payload, _payload_bits(spans, rates), kind)
+    if gaps:
+        body = memoryview(blanked(body, gaps))
     stop = 4 * count_groups(spans)
     scales = read_scales(body[:stop], "scale of a block")
-    rooms = []
+    lost = lost_groups(cut(gaps, 0, 8 * stop), spans, number_bytes=4, numbers=1)
+    scales = np.where(lost, np.float32(0), scales)
+    rooms, missing = [], []
     for rate in rates:
         count = rate.count(spans)
         start, stop = stop, stop + -(-rate.bits * count // 8)
         rooms.append(rate.parts(pieces, unpack(body[start:stop], rate.bits, count=count)))
+        touched = touched_symbols(cut(gaps, 8 * start, 8 * start + rate.bits * count), rate.bits, count=count)
+        missing.append(rate.parts(pieces, touched))
     rotation, shuffle = Rotation(ctx.key), _Shuffle(ctx.key, rates)
     entries = np.empty(ctx.layout.length, np.float32)
+    came = sent = 0.0
     for piece in pieces:
         values = piece.rows(entries)
         levels = np.zeros(values.shape, np.float32)
-        for rate, room in zip(rates, rooms, strict=True):
-            levels[:, rate.columns(piece.width)] = (
-                (rate.levels * piece.width**-0.5).astype(np.float32).take(next(room))
-            )
+        for rate, room, missed in zip(rates, rooms, missing, strict=True):
+            chosen = (rate.levels * piece.width**-0.5).astype(np.float32).take(next(room))
+            if gaps:
+                there = ~(next(missed) | piece.column(lost))
+                chosen *= there
+                came += rate.kept * np.count_nonzero(there)
+                sent += rate.kept * there.size
+            levels[:, rate.columns(piece.width)] = chosen
         with np.errstate(over="ignore"):
             np.multiply(rotation.back(shuffle.unmix(levels)), piece.column(scales), out=values)
         np.clip(values, -FLOAT32_MAX, FLOAT32_MAX, out=values)
-    return torch.from_numpy(entries)
+    return Part(torch.from_numpy(entries), ctx.memory, came / sent if sent else 1.0)
 
 
 def _payload_bits(spans: list[Span], rates: list[_Rate]) -> int:
@@ -206,11 +235,17 @@ class _Rate(NamedTuple):
     def nearest(self) -> NearestLevel:
         return _nearest(self.bits)
 
+    @property
+    def kept(self) -> float:
+        """Mean of a Gaussian entry times its level: what the quantiser keeps of the variance, 1 - D_b."""
+        levels, chances = lloyd_max_levels("gaussian", self.bits)
+        return float(np.sum(chances * levels**2))
+
     def columns(self, width: int) -> slice:
         """Which ones, of blocks of ``width``."""
         return slice(round(self.first * width), round(self.end * width))
 
-    def parts(self, pieces: list[Span], symbols: Symbols) -> Iterator[Symbols]:
+    def parts(self, pieces: list[Span], symbols: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """[blocks, columns] those of one piece after the other; views."""
         stop = 0
         for piece in pieces:

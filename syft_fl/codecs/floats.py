@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Context, Gaps, Memory, Part, Payload
 from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.codecs.erasure import blanked, share_of, touched
 from syft_fl.schema import schema
 from syft_fl.vectors import Vector
 
@@ -19,7 +20,10 @@ __all__ = ["Float16", "Float32"]
 @CODECS
 @schema
 class Float32:
-    """IEEE 754 binary32, little-endian: every entry as it is, 32 bits each."""
+    """IEEE 754 binary32, little-endian: every entry as it is, 32 bits each.
+
+    Of what came in part, entries with a bit in a gap are 0.
+    """
 
     kind: ClassVar[str] = "float32"
     lossless: ClassVar[bool] = True
@@ -43,6 +47,16 @@ class Float32:
             refuse_damaged(x.numpy(), "an entry")
         return x, ctx.memory
 
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        x, memory = self.decode(Payload(blanked(payload.body, gaps), payload.bits), ctx=ctx)
+        missing = touched(gaps, width=32, count=x.numel())
+        x.numpy()[missing] = 0
+        return Part(x, memory, share_of(missing))
+
 
 @CODECS
 @schema
@@ -50,7 +64,8 @@ class Float16:
     r"""IEEE 754 binary16, little-endian, rounded to nearest: 16 bits an entry.
 
     Entries beyond ±65504, its largest finite number, are saturated to that number; entries below
-    :math:`2^{-25}` become 0. Between them the error is at most :math:`2^{-11}|x| + 2^{-25}`.
+    :math:`2^{-25}` become 0. Between them the error is at most :math:`2^{-11}|x| + 2^{-25}`. Of what came in part,
+    entries with a bit in a gap are 0.
     """
 
     kind: ClassVar[str] = "float16"
@@ -72,3 +87,13 @@ class Float16:
         if not math.isfinite(float(x.sum())):
             refuse_damaged(x.numpy(), "an entry")
         return x, ctx.memory
+
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        x, memory = self.decode(Payload(blanked(payload.body, gaps), payload.bits), ctx=ctx)
+        missing = touched(gaps, width=16, count=x.numel())
+        x.numpy()[missing] = 0
+        return Part(x, memory, share_of(missing))

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload
 from syft_fl.codecs.entries import checked_body, checked_entries
+from syft_fl.codecs.erasure import blanked, cut
 from syft_fl.codecs.nested import inner_context, merged
 from syft_fl.codecs.parts import chained, read_number, taken, write_number
 from syft_fl.codecs.qsgd import QSGD
@@ -59,7 +60,8 @@ class Layered:
 
     Payload: a part for each of these that has entries: the rules' in order, the biases', the first's, the last's, the
     others'; each from a whole byte on, and all but the last one behind its length (bits, seven in a byte, low ones
-    first).
+    first). What came in part is decoded part by part: one with a gap by its codec, if that can, else it is 0. A gap in
+    a length hides the parts behind it, which are 0 then.
 
     Source: Zhou, Wu, Ni, Zhou, Wen, Zou 2016, "DoReFa-Net" (first and last layer whole); Alistarh et al. 2017, "QSGD",
     section 5 (small tensors whole). Differs from them in: the user decides.
@@ -106,6 +108,34 @@ class Layered:
             memory = merged(memory, kept, group.name)
             payload = behind
         return x, memory
+
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        groups = list(self._groups(ctx.layout))
+        if not groups:
+            return Part(*self.decode(payload, ctx=ctx), 1.0)
+        payload = Payload(blanked(payload.body, gaps), payload.bits)
+        x = torch.zeros(ctx.layout.length, dtype=torch.float32)
+        memory, came, bits = ctx.memory, 0.0, payload.bits
+        for group in groups:
+            first, part, behind = bits - payload.bits, payload, Payload(b"", 0)
+            if group is not groups[-1]:
+                length, size = read_number(memoryview(payload.body))
+                # A byte that did not come reads as the last one of a number: it is among these.
+                if cut(gaps, first, first + 8 * size):
+                    break
+                first += 8 * size
+                part, behind = taken(taken(payload, 8 * size)[1], length)
+            found = group.part(part, cut(gaps, first, first + part.bits), ctx)
+            if found is not None:
+                group.put(found.vector, x)
+                memory = merged(memory, found.memory, group.name)
+                came += found.share * group.layout.length
+            payload = behind
+        return Part(x, memory, came / ctx.layout.length)
 
     def _groups(self, layout: Layout) -> Iterator[_Group]:
         """Tensors by what decides on them; those without an entry are in none.
@@ -160,6 +190,13 @@ class _Group(NamedTuple):
     def of(self, x: Vector) -> Vector:
         """The codec's vector out of the message's; a copy."""
         return torch.cat([x[slot.start : slot.stop] for slot in self.slots])
+
+    def part(self, payload: Payload, gaps: Gaps, ctx: Context) -> Part | None:
+        """What came of the codec's vector; None: nothing."""
+        inner = inner_context(ctx, self.layout, self.name)
+        if isinstance(self.codec, Erasable) and self.codec.erasable:
+            return self.codec.decode_part(payload, gaps, ctx=inner)
+        return None if gaps else Part(*self.codec.decode(payload, ctx=inner), 1.0)
 
     def put(self, entries: Vector, x: Vector) -> None:
         """The codec's vector back into the message's."""

@@ -45,6 +45,7 @@ class Logarithmic(Quantiser):
 
     kind: ClassVar[str] = "logarithmic"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Miyashita, Lee, Murmann 2016, Logarithmic Data Representation"
     bound: ClassVar[str] = "|error| <= (1 - q) / (1 + q) |x| above the smallest level, half that level below"
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Context, Gaps, Memory, Part, Payload
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
 from syft_fl.codecs.entries import checked_body, checked_entries, refuse_damaged
+from syft_fl.codecs.erasure import blanked, cut, entries_of_groups, lost_groups, share_of, touched
 from syft_fl.codecs.groups import Block, count_groups, pieces, require_block, spans_of
 from syft_fl.codecs.quantiser import Quantiser
 from syft_fl.codecs.scales import largest, read_scales
@@ -28,7 +29,8 @@ class BFloat16:
     r"""The upper half of binary32, little-endian, rounded to nearest: 16 bits an entry.
 
     The range is that of float32; the error is at most :math:`2^{-8}|x|` (:math:`2^{-134}` where float32 is denormal).
-    Entries that would round to infinity become the largest finite number.
+    Entries that would round to infinity become the largest finite number. Of what came in part, entries with a bit in a
+    gap are 0.
     """
 
     kind: ClassVar[str] = "bfloat16"
@@ -50,6 +52,16 @@ class BFloat16:
             refuse_damaged(x.numpy(), "an entry")
         return x, ctx.memory
 
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        x, memory = self.decode(Payload(blanked(payload.body, gaps), payload.bits), ctx=ctx)
+        missing = touched(gaps, width=16, count=x.numel())
+        x.numpy()[missing] = 0
+        return Part(x, memory, share_of(missing))
+
 
 _FP8 = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 
@@ -68,7 +80,8 @@ class FP8:
         format: ``"e4m3"`` or ``"e5m2"``.
         block: which entries share a scale of 32 bits.
 
-    Payload: float32 scales (largest magnitude of the group), then one byte an entry.
+    Payload: float32 scales (largest magnitude of the group), then one byte an entry. Of what came in part, entries in a
+    gap are 0, and so are groups whose scale is in one.
 
     Source: Micikevicius et al. 2022, "FP8 Formats for Deep Learning", sections 3 and 4. Differs from it in: nothing.
     """
@@ -113,6 +126,20 @@ class FP8:
             values *= piece.column(scales)
         return torch.from_numpy(entries), ctx.memory
 
+    @property
+    def erasable(self) -> bool:
+        return True
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        spans = spans_of(ctx.layout, self.block)
+        side_bits = 32 * count_groups(spans)
+        x, memory = self.decode(Payload(blanked(payload.body, gaps), payload.bits), ctx=ctx)
+        missing = touched(cut(gaps, side_bits, payload.bits), width=8, count=x.numel())
+        lost = lost_groups(cut(gaps, 0, side_bits), spans, number_bytes=4, numbers=1)
+        missing |= entries_of_groups(lost, spans, x.numel())
+        x.numpy()[missing] = 0
+        return Part(x, memory, share_of(missing))
+
 
 @CODECS
 @schema
@@ -138,6 +165,7 @@ class BlockFloat(Quantiser):
 
     kind: ClassVar[str] = "block-float"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 1
     paper: ClassVar[str] = "Drumond et al. 2018, Hybrid Block Floating Point"
     bound: ClassVar[str] = "|error| <= step / 2, a step at the upper end; step = 2**(e - bits + 1)"
 

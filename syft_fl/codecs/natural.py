@@ -95,6 +95,7 @@ class NaturalDithering(Quantiser):
 
     kind: ClassVar[str] = "natural-dithering"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Horváth et al. 2019, Natural Compression, section 4"
     bound: ClassVar[str] = (
         "unbiased; variance <= (1/8 + min(sqrt(n) 2**(1-s), n 2**(2-2s))) |v|**2 per group of n"

@@ -56,6 +56,7 @@ class QSGD(BatchQuantiser):
 
     kind: ClassVar[str] = "qsgd"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Alistarh et al. 2017, QSGD, theorem 3.2"
     bound: ClassVar[str] = "unbiased; variance <= min(n / s**2, sqrt(n) / s) |v|**2 per bucket of n"
 

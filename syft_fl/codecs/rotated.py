@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 import torch
 
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload
 from syft_fl.codecs.entries import checked_body, checked_entries
+from syft_fl.codecs.erasure import blanked, cut, why_not_erasable
 from syft_fl.codecs.nested import inner_context, inner_payload, merged
 from syft_fl.codecs.rotation import require_rotation_block, rotate, rotate_back
 from syft_fl.codecs.scales import FLOAT32_MAX, read_scales
@@ -35,7 +36,10 @@ class Rotated:
         codec: what writes the rotated vector; it sees one tensor.
         block: entries rotated together, a power of two.
 
-    Payload: float32 largest magnitude, by which the vector is divided (so that no sum overflows), then the codec's.
+    Payload: float32 largest magnitude, by which the vector is divided (so that no sum overflows), then the codec's. Of
+    what came in part, what the codec misses is 0 in the rotated vector: over rotations, every entry of :math:`n` then
+    arrives on average as :math:`r/n` of itself, :math:`r` the coordinates that came, whichever these are. Without the
+    largest magnitude nothing can be decoded.
 
     Source: Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication", section 3 and
     theorem 3. Differs from it in: blocks instead of padding to a power of two.
@@ -69,15 +73,34 @@ class Rotated:
             checked_body(payload, 0, self.kind)
             return torch.empty(0, dtype=torch.float32), ctx.memory
         inner = inner_payload(payload, side_bytes=4)
-        (scale,) = read_scales(memoryview(payload.body)[:4], "largest magnitude")
         rotated, memory = self.codec.decode(inner, ctx=_flat(ctx))
+        return self._rotated_back(rotated, payload, ctx), merged(ctx.memory, memory)
+
+    @property
+    def erasable(self) -> bool:
+        return not why_not_erasable(self.codec)
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        assert isinstance(self.codec, Erasable)
+        if not ctx.layout.length:
+            return Part(*self.decode(payload, ctx=ctx), 1.0)
+        if cut(gaps, 0, 32):
+            return None
+        payload = Payload(blanked(payload.body, gaps), payload.bits)
+        inner = inner_payload(payload, side_bytes=4)
+        part = self.codec.decode_part(inner, cut(gaps, 32, payload.bits), ctx=_flat(ctx))
+        if part is None:
+            return None
+        x = self._rotated_back(part.vector, payload, ctx)
+        return Part(x, merged(ctx.memory, part.memory), part.share)
+
+    def _rotated_back(self, rotated: Vector, payload: Payload, ctx: Context) -> Vector:
+        (scale,) = read_scales(memoryview(payload.body)[:4], "largest magnitude")
         bounded = np.clip(rotated.numpy(), -1e30, 1e30)  # no honest entry is beyond the block's square root
         entries = rotate_back(bounded, ctx.key, self.block)
         with np.errstate(over="ignore"):
             entries *= scale
-        return torch.from_numpy(np.clip(entries, -FLOAT32_MAX, FLOAT32_MAX, out=entries)), merged(
-            ctx.memory, memory
-        )
+        return torch.from_numpy(np.clip(entries, -FLOAT32_MAX, FLOAT32_MAX, out=entries))
 
 
 def _flat(ctx: Context) -> Context:

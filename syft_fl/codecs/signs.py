@@ -43,6 +43,7 @@ class ScaledSign(BatchQuantiser):
 
     kind: ClassVar[str] = "sign"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Karimireddy et al. 2019, Error Feedback Fixes SignSGD"
     bound: ClassVar[str] = "|error|**2 = |v|**2 - |v|_1**2 / d per group of d"
 
@@ -93,6 +94,7 @@ class OneBit(BatchQuantiser):
 
     kind: ClassVar[str] = "one-bit"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Seide et al. 2014, 1-Bit Stochastic Gradient Descent"
     bound: ClassVar[str] = "|error|**2 = |v|**2 - n_neg mean_neg**2 - n_pos mean_pos**2 per group"
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import CODECS, Codec, Context, Memory, Payload
+from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload
 from syft_fl.codecs.coders import read_indices, write_indices
 from syft_fl.codecs.coders.indices import Indices
 from syft_fl.codecs.entries import checked_entries
+from syft_fl.codecs.erasure import why_not_erasable
 from syft_fl.codecs.floats import Float32
 from syft_fl.codecs.groups import spans_of
 from syft_fl.codecs.nested import inner_context, merged
@@ -100,7 +101,8 @@ class RandK:
         codec: what writes the entries sent; it sees them as one vector. The mean over keys is the vector only if this
             one's is.
 
-    Payload: the codec's.
+    Payload: the codec's. Of what came in part, values that the codec misses are 0. Divided by the share :math:`r/k`
+    that came, the factor is :math:`d/r` in the end: as if only :math:`r` had been drawn.
 
     Source: Konečný, Richtárik 2018, "Randomized Distributed Mean Estimation: Accuracy vs. Communication", the encoder
     of fixed support (unbiased); Stich, Cordonnier, Jaggi 2018, "Sparsified SGD with Memory", definition 2.1 (none).
@@ -126,8 +128,24 @@ class RandK:
 
     def decode(self, payload: Payload, *, ctx: Context) -> tuple[Vector, Memory]:
         indices = self._drawn(ctx)
-        factor = ctx.layout.length / max(indices.size, 1) if self.scale == "unbiased" else 1.0
-        return _read(self.codec, payload, indices, ctx, factor=factor)
+        values, memory = self.codec.decode(payload, ctx=_inner(ctx, indices))
+        return _spread(values, indices, ctx, factor=self._factor(ctx, indices)), merged(ctx.memory, memory)
+
+    @property
+    def erasable(self) -> bool:
+        return not why_not_erasable(self.codec)
+
+    def decode_part(self, payload: Payload, gaps: Gaps, *, ctx: Context) -> Part | None:
+        assert isinstance(self.codec, Erasable)
+        indices = self._drawn(ctx)
+        part = self.codec.decode_part(payload, gaps, ctx=_inner(ctx, indices))
+        if part is None:
+            return None
+        x = _spread(part.vector, indices, ctx, factor=self._factor(ctx, indices))
+        return Part(x, merged(ctx.memory, part.memory), part.share)
+
+    def _factor(self, ctx: Context, indices: Indices) -> float:
+        return ctx.layout.length / max(indices.size, 1) if self.scale == "unbiased" else 1.0
 
     def _drawn(self, ctx: Context) -> Indices:
         length = ctx.layout.length
@@ -221,7 +239,7 @@ def _written(
 ) -> tuple[Payload, Memory]:
     """The entries sent, by the codec behind."""
     values = torch.from_numpy(entries[indices])
-    payload, memory = codec.encode(values, ctx=inner_context(ctx, Layout.flat(indices.size)))
+    payload, memory = codec.encode(values, ctx=_inner(ctx, indices))
     return payload, merged(ctx.memory, memory)
 
 
@@ -231,15 +249,22 @@ def _indices(payload: Payload, count: int, ctx: Context) -> tuple[Indices, Paylo
     return indices, taken(payload, bits)[1]
 
 
-def _read(
-    codec: Codec, payload: Payload, indices: Indices, ctx: Context, *, factor: float = 1.0
-) -> tuple[Vector, Memory]:
+def _read(codec: Codec, payload: Payload, indices: Indices, ctx: Context) -> tuple[Vector, Memory]:
+    """The vector of the entries sent, by the codec behind."""
+    values, memory = codec.decode(payload, ctx=_inner(ctx, indices))
+    return _spread(values, indices, ctx, factor=1.0), merged(ctx.memory, memory)
+
+
+def _inner(ctx: Context, indices: Indices) -> Context:
+    return inner_context(ctx, Layout.flat(indices.size))
+
+
+def _spread(values: Vector, indices: Indices, ctx: Context, *, factor: float) -> Vector:
     """The vector of the entries sent, each times a factor."""
-    values, memory = codec.decode(payload, ctx=inner_context(ctx, Layout.flat(indices.size)))
     numbers = values.numpy()
     if factor != 1:
         with np.errstate(over="ignore"):
             numbers = np.clip(numbers * np.float32(factor), -FLOAT32_MAX, FLOAT32_MAX)
     x = torch.zeros(ctx.layout.length, dtype=torch.float32)
     x.numpy()[indices] = numbers
-    return x, merged(ctx.memory, memory)
+    return x

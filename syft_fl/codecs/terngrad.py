@@ -42,6 +42,7 @@ class TernGrad(BatchQuantiser):
 
     kind: ClassVar[str] = "terngrad"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Wen et al. 2017, TernGrad, equations 2 to 4"
     bound: ClassVar[str] = "unbiased; variance |v|_max |v|_1 - |v|**2 per group"
 

@@ -57,6 +57,7 @@ class Uniform(BatchQuantiser):
 
     kind: ClassVar[str] = "uniform"
     lossless: ClassVar[bool] = False
+    scale_bytes: ClassVar[int] = 4
     paper: ClassVar[str] = "Suresh et al. 2017, Distributed Mean Estimation with Limited Communication"
     bound: ClassVar[str] = "|error| <= step / 2 (nearest), < step and unbiased (stochastic)"
 

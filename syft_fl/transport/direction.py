@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from syft_fl.codecs import CODECS, Codec, Float32, needs_loss
+from syft_fl.codecs import CODECS, Codec, Float32, erasable_kinds, needs_loss, why_not_erasable
 from syft_fl.radio import ACCESS, LINKS, Access, Constant, LinkModel, Tdma
 from syft_fl.schema import require, schema
 
@@ -22,13 +22,26 @@ class Uplink:
             has nothing to gain from it (it would only add rounding) and sends the model.
         error_feedback: add what earlier messages lost to the next one (Seide 2014; Karimireddy 2019). Needs
             ``delta``.
+        erasure: decode what came of a model of which the link lost packets, instead of losing it (see below). Needs
+            ``delta``, which float32 then takes too, and a codec that can.
         link: the radio.
         access: how UEs share it.
+
+    **Erasure.** Where packets are lost for good (after all ``tries`` of the link's ``retransmission``), the base
+    station decodes the others: what is missing of the update counts as 0. Without error feedback the rest is divided by
+    the share that came, so that on average over losses nothing is missing; with it the UE, which learns of the gaps
+    from the acknowledgement, keeps what is missing in its residual. The frame's header and the tensors beside the
+    vector must have come, and what else the codec can't do without; otherwise the message is lost as it would be. The
+    frame's CRC32 can't be checked where a part of it is missing: that what came is intact follows from a CRC of each
+    packet. ``retransmission = {kind = "arq", tries = 1}`` charges that and the packets' numbers
+    (``header_bytes``); ``"none"`` does not. Whole models (the first one of a UE that holds none), tensors and values
+    are lost as they would be.
     """
 
     codec: Annotated[Codec, CODECS] = Float32()
     delta: bool = True
     error_feedback: bool = False
+    erasure: bool = False
     link: Annotated[LinkModel, LINKS] = Constant()
     access: Annotated[Access, ACCESS] = Tdma()
 
@@ -40,6 +53,23 @@ class Uplink:
             "false where delta = false",
             "what a whole model lost is not owed to the next one; set delta = true",
         )
+        require(
+            self.delta or not self.erasure,
+            "erasure",
+            self.erasure,
+            "false where delta = false",
+            "what is missing of a whole model would be 0; set delta = true",
+        )
+        if self.erasure:
+            unfit = why_not_erasable(self.codec)
+            kinds = ", ".join(erasable_kinds())
+            require(
+                not unfit,
+                "erasure",
+                True,
+                f"false with {unfit}, of which a part can't be decoded",
+                f"with coder = 'fixed' these can: {kinds}",
+            )
 
 
 @schema
@@ -47,7 +77,8 @@ class Downlink:
     """Base station to UEs.
 
     There is no error feedback: a delta against what the UE holds already contains all that earlier messages lost.
-    Codecs that follow the training loss are the uplink's alone: here nothing is remembered of it.
+    Codecs that follow the training loss are the uplink's alone: here nothing is remembered of it. So is ``erasure``:
+    UEs of a multicast would hold different models under one version, and no two could be sent the same difference.
 
     Attributes:
         codec, delta, link, access: as in :class:`Uplink`.

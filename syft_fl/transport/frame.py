@@ -13,6 +13,9 @@ A message class with its highest bit set has a training loss (f32) between heade
 only where the codec of the uplink asks for them. Up it is the UE's own mean loss of this local training; down it is
 the mean of those that came up last, and *samples* the mean samples of the UEs. Not a number is: not known.
 
+The CRC32 is of all bytes, so it can't be checked where some are missing (``Uplink.erasure``): then each packet that
+came was found intact by a CRC of its own, in the link's headers.
+
 All integers are little-endian. A delta names the version that it refers to; a receiver that does not hold it
 can't decode. There are no addresses: who may send when is the medium's business.
 """
@@ -30,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from syft_fl.codecs import Gaps, cut
 from syft_fl.errors import FrameError
 from syft_fl.transport.message import MessageKind
 
@@ -123,6 +127,30 @@ class Frame:
         body = memoryview(data)[: -_CRC.size]
         if not untouched and zlib.crc32(body) != _CRC.unpack_from(data, len(body))[0]:
             raise FrameError("CRC32 does not match: the frame was damaged on the way")
+        return cls._taken_apart(data, body)
+
+    @classmethod
+    def unpack_part(cls, data: bytes, gaps: Gaps) -> tuple[Frame, Gaps] | None:
+        """Take apart what came of a frame. Its CRC32 is not checked: each packet that came had one of its own.
+
+        Args:
+            data: of the length that was sent, anything where nothing came.
+            gaps: bits that did not come.
+
+        Returns:
+            The frame, and the gaps in its payload; None where its header, its loss or its side is not all there.
+        """
+        if cut(gaps, 0, 8 * _HEADER.size):
+            return None
+        frame = cls._taken_apart(data, memoryview(data)[: -_CRC.size])
+        start = _HEADER.size + (0 if frame.loss is None else _LOSS.size)
+        end = start + len(frame.payload)
+        if cut(gaps, 0, 8 * start) or cut(gaps, 8 * end, 8 * (end + len(frame.side))):
+            return None
+        return frame, cut(gaps, 8 * start, 8 * start + frame.payload_bits)
+
+    @classmethod
+    def _taken_apart(cls, data: bytes, body: memoryview) -> Frame:
         magic, form, kind, serial, round_, reference, samples, bits, side = _HEADER.unpack_from(data)
         has_loss, kind = bool(kind & _HAS_LOSS), kind & ~_HAS_LOSS
         if magic != _MAGIC or form != _FORMAT or kind >= len(_KINDS):

@@ -7,6 +7,7 @@ feedback an update that does not arrive returns whole to the residual, so under 
 
     residual + sum of what was delivered = sum of the updates
 
+The same holds where a part was delivered (``erasure``): what is missing is in the residual.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-from syft_fl.codecs import Codec, Context, Float32, Memory, Payload, Summing, needs_loss
+from syft_fl.codecs import Codec, Context, Erasable, Float32, Gaps, Memory, Payload, Summing, needs_loss
+from syft_fl.codecs.scales import FLOAT32_MAX
 from syft_fl.vectors import Vector
 
 __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
@@ -109,21 +111,36 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The layers of a direction with its codec at the end; a value, the same at both ends."""
+    """The layers of a direction with its codec at the end; a value, the same at both ends.
+
+    Attributes:
+        erasure: whether what came of a model is decoded where some of it did not.
+    """
 
     codec: Codec
     layers: tuple[Layer, ...]
+    erasure: bool = False
 
     @classmethod
-    def of(cls, codec: Codec, *, delta: bool, error_feedback: bool = False) -> Pipeline:
-        """The pipeline of a direction's settings; a lossless codec needs no layers."""
-        if codec.lossless or not delta:
-            return cls(codec, ())
-        return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),))
+    def of(
+        cls, codec: Codec, *, delta: bool, error_feedback: bool = False, erasure: bool = False
+    ) -> Pipeline:
+        """The pipeline of a direction's settings.
+
+        A lossless codec needs no layers, but where parts may be missing: these are then 0 of a difference.
+        """
+        if not delta or (codec.lossless and not erasure):
+            return cls(codec, (), erasure)
+        return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure)
 
     @property
     def needs_reference(self) -> bool:
         return bool(self.layers)
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the sender keeps what a message lost, for the next one."""
+        return ErrorFeedback() in self.layers
 
     @cached_property
     def needs_loss(self) -> bool:
@@ -154,10 +171,41 @@ class Pipeline:
             whole, _ = _WHOLE.decode(payload, ctx=ctx)
             return Decoded(whole, whole, ctx.memory)
         from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
-        y = from_codec
+        return Decoded(self._incoming(from_codec, reference), from_codec, codec_memory)
+
+    def decode_part(
+        self, payload: Payload, gaps: Gaps, *, reference: Vector | None, ctx: Context
+    ) -> Decoded | None:
+        r"""Read a vector from what came of a payload, where :attr:`erasure` allows it.
+
+        Missing entries count as 0 of the difference. With error feedback they stay in the sender's residual. Without,
+        what came is divided by its share :math:`r/n`. Where losses meet all packets alike this is unbiased, and of a
+        vector :math:`v` sent in packets that are each lost with probability :math:`p` loses
+
+        .. math:: E\|\hat v - v\|^2 = E[n/r - 1]\,\|v\|^2 \approx \frac{p}{1 - p}\,\|v\|^2
+            \quad\text{instead of}\quad p\,\|v\|^2 .
+
+        Left out: the packet of the header is there whenever others count, so the few entries in it come out too large,
+        by at most :math:`p/(1 - p)` of themselves.
+
+        Returns:
+            None where nothing of use came: it is a whole model, no entry, or not what the codec needs.
+        """
+        if reference is None or not self.layers:
+            return None
+        assert isinstance(self.codec, Erasable)
+        part = self.codec.decode_part(payload, gaps, ctx=ctx)
+        if part is None or not part.share:
+            return None
+        from_codec = part.vector
+        if part.share < 1 and not self.feeds_back:
+            from_codec = (from_codec / part.share).clamp(-FLOAT32_MAX, FLOAT32_MAX)
+        return Decoded(self._incoming(from_codec, reference), from_codec, part.memory)
+
+    def _incoming(self, y: Vector, reference: Vector | None) -> Vector:
         for layer in reversed(self.layers):
             y = layer.incoming(y, reference)
-        return Decoded(y, from_codec, codec_memory)
+        return y
 
     @property
     def sums(self) -> bool:

@@ -48,6 +48,7 @@ class Entry:
         receive_energy_j: what all of ``ues`` together spent on listening to the base station [J], each as much as
             the other; 0 in the uplink, whose receiver is fed by the mains and left out.
         lost: those of ``ues`` that did not get it.
+        missing_bits: of ``bits``, what did not come of a model that was decoded without them (``erasure``).
     """
 
     round: int
@@ -67,6 +68,7 @@ class Entry:
     energy_j: float
     receive_energy_j: float
     lost: tuple[str, ...]
+    missing_bits: int = 0
 
 
 class Ledger:

@@ -73,6 +73,7 @@ class Delivery:
         offered_s, start_s, end_s: handed over, first bit on the air, last bit received [s].
         energy_j: spent on sending it [J].
         lost: it did not arrive. A value, not an error.
+        missing_bits: what did not come of a model that was decoded without it (``erasure``), which is no loss.
     """
 
     content: Content | None
@@ -83,3 +84,4 @@ class Delivery:
     end_s: float
     energy_j: float
     lost: bool = False
+    missing_bits: int = 0

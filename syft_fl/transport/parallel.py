@@ -18,23 +18,28 @@ the clock are those of the start.
 **Loss.** Whether a message arrives is known at the end. Where one is lost, the rest of that UE's chain was never
 sent. Both ends' memories are then as if neither had been handed on, so the next deltas refer to what both
 ends hold, and an error names what did not arrive. What the program did with it in the meantime stays as it is.
+
+**Erasure.** Where a part that came is enough (``Uplink.erasure``), a message has arrived. Both ends' memories are then
+as if only that part had been handed on, and a module that was fetched in the block is amended at its end: what has not
+come is taken back. What the program made of it in the meantime stays as it is here too. What is handed on
+in the block itself (a module that moves from UE to UE) can't be amended: of that, a part is not enough.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from syft_fl.errors import TransportError, WorkerError
 from syft_fl.radio import Transfer
 from syft_fl.transport.layers import LinkMemory
 from syft_fl.transport.message import Content, Message
-from syft_fl.transport.outgoing import Outgoing
+from syft_fl.transport.outgoing import Outgoing, Part
 from syft_fl.vectors import Vector
 
-__all__ = ["Ahead", "Before", "Later", "Parallel", "Party", "Seam"]
+__all__ = ["Ahead", "Before", "Later", "Parallel", "Party", "Seam", "owing"]
 
 
 class Party(Protocol):
@@ -72,13 +77,15 @@ class Ahead:
 class Seam(Protocol):
     """What a block needs of its transport."""
 
-    def ahead(self, message: Message) -> Ahead: ...
+    def ahead(self, message: Message, *, amendable: bool) -> Ahead: ...
+
+    def amend(self, ahead: Ahead, part: Part) -> tuple[Content, Vector | None]: ...
 
     def take_back(self, ahead: Ahead) -> None: ...
 
     def offer(self, outgoing: Outgoing, *, now_s: float) -> None: ...
 
-    def landed(self) -> list[tuple[Outgoing, Transfer]]: ...
+    def landed(self) -> list[tuple[Outgoing, Transfer, Part | None]]: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -92,6 +99,7 @@ class _Step:
         waits: for the UE's own time.
         after: what it relays.
         ended: called with the time of its arrival.
+        amended: called with what came, where that is a part of what was handed on.
         end_s: when it arrived [s]; None: not yet.
         failed: it did not arrive, or was not sent.
         followers: chains whose next message relays this one.
@@ -105,6 +113,7 @@ class _Step:
     waits: bool
     after: _Step | None
     ended: Callable[[float], None] | None
+    amended: Callable[[Content], None] | None
     end_s: float | None = None
     failed: bool = False
     followers: list[_Chain] = field(default_factory=list)
@@ -154,6 +163,7 @@ class Parallel:
         waits: bool = True,
         after_s: float = 0.0,
         ended: Callable[[float], None] | None = None,
+        amended: Callable[[Content], None] | None = None,
     ) -> tuple[Content, Later]:
         """Hand a message on at once, and send it at the block's end.
 
@@ -163,11 +173,12 @@ class Parallel:
             waits: whether it waits for the UE's own time.
             after_s: not before this time [s] either, which may be one that is not known yet.
             ended: called at the block's end with the time of its arrival, in order of arrival.
+            amended: called before that with what came, where that is a part; None: then a part is not enough.
 
         Returns:
             What it decodes to, and when it arrives.
         """
-        ahead = self._seam.ahead(message)
+        ahead = self._seam.ahead(message, amendable=amended is not None)
         chain = self._chains.setdefault(party.id, _Chain(party, party.time_s, party.time_s))
         step = _Step(
             chain,
@@ -178,6 +189,7 @@ class Parallel:
             waits,
             after_s.step if isinstance(after_s, Later) else None,
             ended,
+            amended,
         )
         chain.seen_s = party.time_s
         chain.steps.append(step)
@@ -195,8 +207,8 @@ class Parallel:
             for chain in self._chains.values():
                 self._offer_next(chain)
             while self._flying:
-                for outgoing, transfer in self._seam.landed():
-                    self._end(self._flying.pop(id(outgoing)), transfer)
+                for outgoing, transfer, part in self._seam.landed():
+                    self._end(self._flying.pop(id(outgoing)), transfer, part)
         finally:
             for chain in self._chains.values():
                 self._break(chain)
@@ -232,7 +244,7 @@ class Parallel:
             self._failures.append(f"{step.name} was not sent: {error}")
             self._break(chain)
 
-    def _end(self, step: _Step, transfer: Transfer) -> None:
+    def _end(self, step: _Step, transfer: Transfer, part: Part | None) -> None:
         chain = step.chain
         chain.air_s = transfer.end_s
         # Its airtime has passed for the UE even where it was lost.
@@ -244,12 +256,25 @@ class Parallel:
             self._break(chain)
             return
         chain.steps.popleft()
+        if part is not None:
+            self._amend(step, part)
         step.end_s = transfer.end_s
         if step.ended is not None:
             step.ended(transfer.end_s)
         self._offer_next(chain)
         for follower in step.followers:
             self._offer_next(follower)
+
+    def _amend(self, step: _Step, part: Part) -> None:
+        """Make of a message what came of it; those after it in the chain began from what is owed now."""
+        content, owed = self._seam.amend(step.ahead, part)
+        for later in step.chain.steps:
+            ahead = later.ahead
+            if owed is not None and ahead.outgoing.stream == step.ahead.outgoing.stream:
+                sender = owing(ahead.before.sender, owed)
+                later.ahead = replace(ahead, before=replace(ahead.before, sender=sender))
+        if step.amended is not None:
+            step.amended(content)
 
     def _break(self, chain: _Chain) -> None:
         """Take back the rest of a chain, the last message first; those who relay one of them can't go on either."""
@@ -262,3 +287,9 @@ class Parallel:
         for step in rest:
             for follower in step.followers:
                 self._offer_next(follower)
+
+
+def owing(memory: LinkMemory | None, more: Vector) -> LinkMemory:
+    """What an end remembers, with so much more in its residual."""
+    memory = memory or LinkMemory()
+    return replace(memory, residual=more if memory.residual is None else memory.residual + more)

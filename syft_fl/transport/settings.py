@@ -52,7 +52,9 @@ class Settings(Generic[D]):
                 nothing has changed.
         """
         if not changes:
-            raise ConfigError("nothing to set; name at least one of codec, link, delta, error_feedback")
+            raise ConfigError(
+                "nothing to set; name at least one of codec, link, delta, error_feedback, erasure"
+            )
         for name in changes:
             if not hasattr(self.common, name):
                 kind = type(self.common).__name__.lower()
@@ -74,5 +76,11 @@ class Settings(Generic[D]):
 
 
 def _pipeline(direction: Uplink | Downlink) -> Pipeline:
-    feedback = isinstance(direction, Uplink) and direction.error_feedback
-    return Pipeline.of(direction.codec, delta=direction.delta, error_feedback=feedback)
+    if isinstance(direction, Downlink):
+        return Pipeline.of(direction.codec, delta=direction.delta)
+    return Pipeline.of(
+        direction.codec,
+        delta=direction.delta,
+        error_feedback=direction.error_feedback,
+        erasure=direction.erasure,
+    )

@@ -3,7 +3,8 @@
 Sending is *prepare → decide → offer → commit or roll back*. :meth:`Transport.prepare` turns a message into
 frames (delta, error feedback, codec, header, CRC) and changes nothing. The caller decides whether to send
 it. :meth:`Transport.offer` hands the bits to the medium. :meth:`Transport.advance` lets simulated time pass: what
-arrives is decoded from its bytes, and only then both ends' memories change. What is lost changes nothing.
+arrives is decoded from its bytes, and only then both ends' memories change. What is lost changes nothing. Under
+an ``erasure`` policy a part may be enough: it is decoded, and committed at both ends as what it decodes to.
 
 :meth:`Transport.carry` does all of it at once, for ``send`` and ``get``; in a ``with transport.parallel():`` several of
 them share the air (:mod:`~syft_fl.transport.parallel`). Codecs and links can be set for one UE, and in mid-session
@@ -23,7 +24,7 @@ from dataclasses import replace
 from typing import Any
 
 from syft_fl.clock import Clock
-from syft_fl.codecs import Codec, Context, Memory, Payload
+from syft_fl.codecs import Codec, Context, Memory, Payload, blanked
 from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
@@ -36,11 +37,11 @@ from syft_fl.transport.frame import (
     unpack_facts,
     unpack_tensors,
 )
-from syft_fl.transport.layers import LinkMemory
+from syft_fl.transport.layers import Decoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing, Written
-from syft_fl.transport.parallel import Ahead, Before, Parallel
+from syft_fl.transport.outgoing import Arrival, Outgoing, Part, Written, missing_bits
+from syft_fl.transport.parallel import Ahead, Before, Parallel, owing
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
 from syft_fl.vectors import Layout, ModelState, Vector
@@ -140,6 +141,7 @@ class Transport:
         link: LinkModel | None = None,
         delta: bool | None = None,
         error_feedback: bool | None = None,
+        erasure: bool | None = None,
     ) -> None:
         """Set a codec, a link or a layer from now on, for one UE or for all.
 
@@ -153,7 +155,7 @@ class Transport:
         Args:
             direction: ``"uplink"`` or ``"downlink"``.
             ue: for whom; None: for all that have nothing of their own there.
-            codec, link, delta, error_feedback: as in :class:`Uplink`; error feedback is the uplink's alone.
+            codec, link, delta, error_feedback, erasure: as in :class:`Uplink`; the last two are the uplink's alone.
 
         Raises:
             ConfigError: an unknown direction, nothing to set, or settings that don't go together; nothing has changed.
@@ -161,7 +163,13 @@ class Transport:
         """
         settings = self._settings(direction)
         self._require_quiet("configure()")
-        named = {"codec": codec, "link": link, "delta": delta, "error_feedback": error_feedback}
+        named = {
+            "codec": codec,
+            "link": link,
+            "delta": delta,
+            "error_feedback": error_feedback,
+            "erasure": erasure,
+        }
         own_link = None if link is None else self._link(link, direction)
         wrote = {ue: self._up.of(ue).codec for ue, _ in (*self._sender, *self._receiver)}
         settings.change(ue, {name: value for name, value in named.items() if value is not None})
@@ -373,17 +381,20 @@ class Transport:
         return [self._arrive(direction, transfer) for _, direction, transfer in ended]
 
     def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
-        outgoing = self._landed(direction, transfer)
+        outgoing, transfer, part = self._landed(direction, transfer)
         receivers = tuple(ue for ue in outgoing.ues if ue not in transfer.lost)
         if not receivers:
             self.roll_back(outgoing)
             return Arrival(outgoing, transfer, None, 0)
-        content, frame, written = self._hand_on(outgoing, receivers)
+        content, frame, written = self._hand_on(outgoing, receivers, part)
         return Arrival(outgoing, transfer, content, frame.samples, written, frame.loss)
 
-    def _landed(self, direction: str, transfer: Transfer) -> Outgoing:
-        """Write the end of a transmission down."""
+    def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, Part | None]:
+        """Write the end of a transmission down; with it, what a part that is enough decodes to."""
         outgoing = self._in_flight.pop((direction, transfer.ticket))
+        part = self._part(outgoing, transfer) if transfer.lost else None
+        if part is not None:
+            transfer = replace(transfer, lost=())
         entry = Entry(
             round=outgoing.round,
             direction=direction,
@@ -402,9 +413,10 @@ class Transport:
             energy_j=transfer.energy_j,
             receive_energy_j=self._receive_energy_j(direction, transfer),
             lost=transfer.lost,
+            missing_bits=missing_bits(transfer),
         )
         self.ledger.add(entry, about=outgoing.about)
-        return outgoing
+        return outgoing, transfer, part
 
     def _receive_energy_j(self, direction: str, transfer: Transfer) -> float:
         """What the UEs of a transmission spend on listening [J]; the base station's receiver is left out."""
@@ -412,8 +424,32 @@ class Transport:
             return 0.0
         return self.downlink.receive_power_w * transfer.airtime_s * len(transfer.ues)
 
-    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str]) -> tuple[Content, Frame, Written | None]:
+    def _part(self, outgoing: Outgoing, transfer: Transfer) -> Part | None:
+        """What came of a model whose packets are not all there, where that is enough to decode it."""
+        gaps = tuple((first, end) for _, first, end in transfer.gaps)
+        if outgoing.pipeline is None or not outgoing.pipeline.erasure or not gaps:
+            return None
+        if not outgoing.frame:  # it was handed on whole, to who can't amend it
+            return None
+        # The base station has nothing of what is in the gaps, and no line behind this one sees it.
+        came = blanked(outgoing.frame, gaps)
+        received = self.carrier.hand_over(came, sender=outgoing.ues[0], receiver=self.hub)
+        unpacked = Frame.unpack_part(received, gaps)
+        if unpacked is None:
+            return None
+        frame, missing = unpacked
+        written = replace(outgoing.written or self._written(outgoing, frame), payload=_payload(frame))
+        decoded = outgoing.pipeline.decode_part(
+            written.payload, missing, reference=written.reference, ctx=written.ctx
+        )
+        return None if decoded is None else Part(frame, decoded)
+
+    def _hand_on(
+        self, outgoing: Outgoing, receivers: Sequence[str], part: Part | None = None
+    ) -> tuple[Content, Frame, Written | None]:
         """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""
+        if part is not None:
+            return self._committed(outgoing, part.frame, part.decoded, receivers), part.frame, None
         received = self._handed_over(outgoing, receivers)
         frame = Frame.unpack(received, untouched=received is outgoing.frame)
         if frame.kind == "model":
@@ -442,35 +478,49 @@ class Transport:
         self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]
     ) -> tuple[ModelContent, Written | None]:
         """Decode a model from its frame, and commit it at both ends."""
-        direction, stream = outgoing.direction, outgoing.stream
         if self._last_received is not None and self._last_received[0] is outgoing.frame:
             # The same bytes for one UE after another (unicast): they decode to the same model.
             content = self._last_received[1]
-            self._acknowledge(receivers, stream, frame.serial, content.state.vector)
+            self._acknowledge(receivers, outgoing.stream, frame.serial, content.state.vector)
             return content, None
-        layout = self._layouts[stream]
+        written, pipeline = self._written(outgoing, frame), self._pipeline(outgoing)
+        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        content = self._committed(outgoing, frame, decoded, receivers)
+        sums = outgoing.direction == "uplink" and pipeline.sums
+        return content, written if sums else None
+
+    def _written(self, outgoing: Outgoing, frame: Frame) -> Written:
+        """A model's payload, and what both ends know of it now."""
+        direction, stream = outgoing.direction, outgoing.stream
         ctx = self._context(direction, outgoing.ues, stream, frame.serial, frame.round, received=True)
-        pipeline = outgoing.pipeline or self._settings(direction).pipeline(outgoing.ues[0])
-        payload, reference = (
-            Payload(frame.payload, frame.payload_bits),
-            self.references.vector(frame.reference),
-        )
-        decoded = pipeline.decode(payload, reference=reference, ctx=ctx)
+        return Written(_payload(frame), ctx, self.references.vector(frame.reference))
+
+    def _pipeline(self, outgoing: Outgoing) -> Pipeline:
+        return outgoing.pipeline or self._settings(outgoing.direction).pipeline(outgoing.ues[0])
+
+    def _committed(
+        self, outgoing: Outgoing, frame: Frame, decoded: Decoded, receivers: Sequence[str]
+    ) -> ModelContent:
+        """A model as it was decoded, once both ends remember it."""
+        direction, stream = outgoing.direction, outgoing.stream
         if direction == "uplink" and outgoing.encoded is not None:
             link = (outgoing.ues[0], stream)
             before = self._sender.get(link, LinkMemory())
-            self._remember(link, pipeline.committed(outgoing.encoded, decoded, before))
+            self._remember(link, self._pipeline(outgoing).committed(outgoing.encoded, decoded, before))
             if decoded.codec_memory:
                 self._receiver[link] = LinkMemory(codec=decoded.codec_memory)
-        buffers = unpack_tensors(frame.side)
-        names = [name for name, _, _ in layout.buffers]
-        content = ModelContent(ModelState(decoded.vector, dict(zip(names, buffers, strict=True))), layout)
+        content = self._content(stream, frame, decoded.vector)
         if direction == "downlink":
             self._acknowledge(receivers, stream, frame.serial, decoded.vector)
             if self.downlink.cast == "unicast":
                 self._last_received = (outgoing.frame, content)
-        sums = direction == "uplink" and pipeline.sums
-        return content, Written(payload, ctx, reference) if sums else None
+        return content
+
+    def _content(self, stream: str, frame: Frame, vector: Vector) -> ModelContent:
+        layout = self._layouts[stream]
+        buffers = unpack_tensors(frame.side)
+        names = [name for name, _, _ in layout.buffers]
+        return ModelContent(ModelState(vector, dict(zip(names, buffers, strict=True))), layout)
 
     def aggregate(self, arrivals: Sequence[Arrival], shares: Sequence[float]) -> Vector | None:
         """The mean of models that came up, where their codec finds more in the sum of payloads than in each.
@@ -561,10 +611,10 @@ class Transport:
         medium = self._media[outgoing.direction]
         while True:
             for transfer in medium.advance(medium.next_event_s()):
-                landed = self._landed(outgoing.direction, transfer)
+                landed, transfer, part = self._landed(outgoing.direction, transfer)
                 if landed is not outgoing:
                     raise TransportError("carry() met a frame that offer() had put on the air; use advance()")
-                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues)[0]
+                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues, part)[0]
                 return _delivery(outgoing, transfer, content)
 
     @property
@@ -609,8 +659,12 @@ class Transport:
         if failures is not None:
             raise failures
 
-    def ahead(self, message: Message) -> Ahead:
-        """Hand a message on before it has been on the air: for ``parallel()``, which settles that later."""
+    def ahead(self, message: Message, *, amendable: bool) -> Ahead:
+        """Hand a message on before it has been on the air: for ``parallel()``, which settles that later.
+
+        Args:
+            amendable: where only a part comes, who got it can still make of it what came.
+        """
         (outgoing,) = self.prepare(message)
         link = (outgoing.ues[0], outgoing.stream)
         version = self.references.version(*link)
@@ -622,9 +676,31 @@ class Transport:
             self._told.get(link),
         )
         self._count(outgoing)
+        written = None
+        if amendable and outgoing.pipeline is not None and outgoing.pipeline.erasure:
+            written = self._written(outgoing, Frame.unpack(outgoing.frame, untouched=True))
         content, _, _ = self._hand_on(outgoing, outgoing.ues)
-        # The bytes have done their work: a block of many messages need not keep them all.
-        return Ahead(replace(outgoing, frame=b"", encoded=None), content, before)
+        # The bytes have done their work, if all of them come: a block of many messages need not keep them.
+        frame = b"" if written is None else outgoing.frame
+        return Ahead(replace(outgoing, frame=frame, encoded=None, written=written), content, before)
+
+    def amend(self, ahead: Ahead, part: Part) -> tuple[Content, Vector | None]:
+        """Let a message that was handed on whole be what came of it.
+
+        Returns:
+            That, and what its sender owes more than before; None where there is no error feedback.
+        """
+        outgoing = ahead.outgoing
+        assert outgoing.written is not None
+        content = self._content(outgoing.stream, part.frame, part.decoded.vector)
+        pipeline, written = self._pipeline(outgoing), outgoing.written
+        if not pipeline.feeds_back:
+            return content, None
+        whole = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        owed = whole.from_codec - part.decoded.from_codec
+        link = (outgoing.ues[0], outgoing.stream)
+        self._sender[link] = owing(self._sender.get(link), owed)
+        return content, owed
 
     def take_back(self, ahead: Ahead) -> None:
         """Let both ends' memories be what they were before a message was handed on that never arrived."""
@@ -642,15 +718,18 @@ class Transport:
         else:
             self.references.acknowledge(*link, ahead.before.version, ahead.before.vector)
 
-    def landed(self) -> list[tuple[Outgoing, Transfer]]:
-        """Go on to the next event of either direction; what ended there, written down but not handed on."""
+    def landed(self) -> list[tuple[Outgoing, Transfer, Part | None]]:
+        """Go on to the next event of either direction; what ended there, written down but not handed on.
+
+        With what a part decodes to, where that is all that came, and is enough.
+        """
         ended = []
         to_s = self.next_event_s()
         for direction in ("downlink", "uplink"):
             # A direction without an event is left where it is: who is told later may still use that time.
             medium = self._media[direction]
             if medium.next_event_s() <= to_s:
-                ended += [(self._landed(direction, transfer), transfer) for transfer in medium.advance(to_s)]
+                ended += [self._landed(direction, transfer) for transfer in medium.advance(to_s)]
         return ended
 
     def forget(self, stream: str) -> None:
@@ -703,6 +782,10 @@ def _memory_state(memory: LinkMemory) -> dict[str, Any]:
     return {"residual": memory.residual, "codec": dict(memory.codec)}
 
 
+def _payload(frame: Frame) -> Payload:
+    return Payload(frame.payload, frame.payload_bits)
+
+
 def _delivery(outgoing: Outgoing, transfer: Transfer, content: Content | None) -> Delivery:
     return Delivery(
         content=content,
@@ -713,4 +796,5 @@ def _delivery(outgoing: Outgoing, transfer: Transfer, content: Content | None) -
         end_s=transfer.end_s,
         energy_j=transfer.energy_j,
         lost=bool(transfer.lost),
+        missing_bits=missing_bits(transfer),
     )

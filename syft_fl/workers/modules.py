@@ -67,14 +67,16 @@ def get_module(module: Module, *, gradients: bool = False) -> Module:
         WorkerError: it is not sent, a graph or a reference holds one of its tensors, or something was lost (all is
             still at the worker).
     """
+    placed = _Placed()
     with recurrent.swappable(module):
         fetched = _fetch_gradients(module) if gradients else {}
-        arrived, _ = _fetch(module)
+        arrived, _ = _fetch(module, amended=placed.amend)
         values = _values(module, arrived)
         for name, tensor in named_tensors(module):
             _put(tensor, values[name])
             tensor.grad = fetched.get(name)
         del module.location
+    placed.note(module, arrived)
     return module
 
 
@@ -128,7 +130,32 @@ def _fetch_gradients(module: Module) -> dict[str, Tensor]:
     return dict(zip(there, cast(tuple[Tensor, ...], arrived), strict=True))
 
 
-def _fetch(module: Module) -> tuple[Content, float]:
+class _Placed:
+    """Where a fetched module's values were put, in case that not all of them come: the end of a block tells."""
+
+    def __init__(self) -> None:
+        self._whole: ModelContent | None = None
+        self._tensors: dict[str, Tensor] = {}
+
+    def note(self, module: Module, arrived: Content) -> None:
+        self._whole = cast(ModelContent, arrived)
+        # Aliases of the memory: what the module holds by then may be something else, which stays as it is.
+        self._tensors = {name: tensor.data for name, tensor in named_tensors(module)}
+
+    def amend(self, came: Content) -> None:
+        """Take back what has not come; what was computed with the values in place since stays on top."""
+        if self._whole is None:
+            return
+        for slot in self._whole.layout.slots:
+            here = self._tensors[slot.name]
+            whole, part = (
+                content.state.vector[slot.start : slot.stop].view(slot.shape).to(here.dtype)
+                for content in (self._whole, cast(ModelContent, came))
+            )
+            here.copy_(torch.where(here == whole, part, here + (part - whole)))
+
+
+def _fetch(module: Module, *, amended: Callable[[Content], None] | None = None) -> tuple[Content, float]:
     location = _require_sent(module)
     layout = Layout.of(module)
     # The pointers' values are read where they are: what comes out are pointers to one vector and to copies.
@@ -136,7 +163,7 @@ def _fetch(module: Module) -> tuple[Content, float]:
     buffers = {name: _plain(b) for name, b in state.buffers.items()}
     content = ModelContent(ModelState(_plain(state.vector), buffers), layout)
     stream = location.hook.stream_of(module)
-    return location.fetch(stream, "model", stream, content)
+    return location.fetch(stream, "model", stream, content, amended=amended)
 
 
 def _plain(tensor: Tensor) -> Tensor:

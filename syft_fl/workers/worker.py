@@ -322,12 +322,20 @@ class VirtualWorker:
         return arrived
 
     def upload(
-        self, kind: MessageKind, stream: str, content: Content, *, about: str = ""
+        self,
+        kind: MessageKind,
+        stream: str,
+        content: Content,
+        *,
+        about: str = "",
+        amended: Callable[[Content], None] | None = None,
     ) -> tuple[Content, float]:
         """Send something from here to the base station.
 
         Args:
             about: the object's name for the ledger; empty: the stream.
+            amended: called at the end of a ``parallel()`` block with what came, where that is a part of what is
+                returned here; None: then it is lost.
 
         Returns:
             What arrived, and when [s].
@@ -340,18 +348,30 @@ class VirtualWorker:
         telemetry = _numbers(content) == 1
         block = self.hook.transport.block
         if block is not None:
-            return block.carry(message, self, ended=lambda end_s: base.hear(end_s, telemetry=telemetry))
+            return block.carry(
+                message,
+                self,
+                ended=lambda end_s: base.hear(end_s, telemetry=telemetry),
+                amended=amended,
+            )
         arrived, self.time_s = self._carry(message, self.time_s)
         base.hear(self.time_s, telemetry=telemetry)
         return arrived, self.time_s
 
     def fetch(
-        self, request: int | str, kind: MessageKind, stream: str, content: Content
+        self,
+        request: int | str,
+        kind: MessageKind,
+        stream: str,
+        content: Content,
+        *,
+        amended: Callable[[Content], None] | None = None,
     ) -> tuple[Content, float]:
         """Have something sent to the base station: a small request down, the object up.
 
         Args:
             request: what is asked for, an object id or the name of a model.
+            amended: as in :meth:`upload`.
 
         Returns:
             What arrived, and when [s].
@@ -368,7 +388,7 @@ class VirtualWorker:
         else:
             _, request_s = self._carry(asked, base.gate_s)
             self.time_s = max(self.time_s, request_s)
-        return self.upload(kind, stream, content, about=about)
+        return self.upload(kind, stream, content, about=about, amended=amended)
 
     def _carry(self, message: Message, now_s: float) -> tuple[Content, float]:
         delivery = self.hook.transport.carry(message, now_s=now_s)

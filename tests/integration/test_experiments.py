@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from syft_fl.cli import main
+from syft_fl.experiment import Comparison
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALL = [
     "seeds=[0]",
@@ -47,6 +50,19 @@ def test_an_experiments_script_runs_and_draws_its_figures(
     assert not _exit_code(EXPERIMENTS / f"{name}.py")
     figures = {path.name for path in (tmp_path / name / "figures").iterdir()}
     assert {"accuracy-latency_s.png", "accuracy-uplink_bits.pdf", "time-to-target.svg"} <= figures
+
+
+def test_the_experiment_on_lost_packets_runs_and_draws_its_figures(tmp_path: Path) -> None:
+    small = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
+    # In the first round of this seed both UEs' headers are lost.
+    overrides = [*small, "partition.kind=iid", "stop.rounds=2"]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(EXPERIMENTS / "erasure.toml"), *overrides, "--out", str(tmp_path)])
+    assert not ended.value.code
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"accuracy-latency_s.png", "accuracy-uplink_bits.pdf", "time-to-target.svg"} <= figures
+    transfers = Comparison.load(tmp_path).results[1].transfers
+    assert (transfers["missing_bits"] > 0).any()
 
 
 def _exit_code(script: Path) -> object:

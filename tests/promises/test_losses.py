@@ -112,3 +112,71 @@ def test_a_run_with_losses_is_the_same_twice_and_resumed_anywhere(cast: str, tmp
         whole = (tmp_path / "whole" / name).read_bytes()
         assert (tmp_path / "again" / name).read_bytes() == whole
         assert (tmp_path / "cut" / name).read_bytes() == whole
+
+
+def _erasure(up: dict[str, Any], **uplink: Any) -> dict[str, Any]:
+    scenario = _scenario(up, SURE)
+    scenario["uplink"] |= {"erasure": True} | uplink
+    return scenario
+
+
+ERASED = SURE | {
+    "loss": {"kind": "packet", "probability": 0.3},
+    "retransmission": {"kind": "arq", "mtu_bytes": 40, "tries": 1},
+}
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_a_model_that_came_in_part_has_arrived(feedback: bool) -> None:
+    with_it, without = (
+        run(parse(_erasure(ERASED, erasure=erasure, error_feedback=feedback))) for erasure in (True, False)
+    )
+    up = with_it.transfers[with_it.transfers["direction"] == "uplink"]
+    is_lost = up["lost"].map(len) > 0
+    # Of 3 packets the first has the header: with it lost, all is.
+    assert (up["missing_bits"] > 0).sum() >= 5
+    assert (up["missing_bits"][is_lost] == 0).all()
+    assert (up["missing_bits"] < up["bits"]).all()
+    arrived = up[~is_lost].groupby("round").size().reindex(range(9)).fillna(0)
+    assert (with_it.rounds.set_index("round")["arrived"] == arrived).all()
+    assert with_it.rounds["arrived"].sum() > without.rounds["arrived"].sum()
+    # The same packets were lost, in the same seconds.
+    there = without.transfers
+    assert (there["missing_bits"] == 0).all()
+    for column in ("round", "ues", "bits", "start_s", "end_s", "attempts"):
+        assert with_it.transfers[column].equals(there[column])
+    assert (with_it.rounds["accuracy"] != without.rounds["accuracy"]).any()
+
+
+def test_where_nothing_is_lost_the_policy_changes_nothing() -> None:
+    with_it, without = (run(parse(_erasure(SURE, erasure=erasure))) for erasure in (True, False))
+    pd.testing.assert_frame_equal(with_it.rounds, without.rounds)
+    pd.testing.assert_frame_equal(with_it.transfers, without.transfers)
+
+
+def test_float32_takes_differences_where_parts_may_be_missing() -> None:
+    # What is missing of a whole model would be 0; and where nothing is, only rounding differs.
+    with_it, without = (
+        run(parse(_erasure(SURE, erasure=erasure, codec={"kind": "float32"}))) for erasure in (True, False)
+    )
+    assert with_it.transfers["bits"].equals(without.transfers["bits"])
+    assert with_it.rounds["loss"].to_numpy() == pytest.approx(without.rounds["loss"].to_numpy(), rel=1e-4)
+    torn = run(parse(_erasure(ERASED, codec={"kind": "float32"})))
+    assert (torn.transfers["missing_bits"] > 0).any()
+    assert torn.rounds["loss"].iloc[-1] < torn.rounds["loss"].iloc[0]
+
+
+def test_a_run_with_parts_is_the_same_twice_and_resumed_anywhere(tmp_path: Path) -> None:
+    scenario = _erasure(ERASED)
+    run(parse(scenario), out=tmp_path / "whole")
+
+    def interrupt(_: Any, record: Any) -> None:
+        if record.row["round"] % 3 == 2:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(parse(scenario), out=tmp_path / "cut", resume=True, progress=interrupt)
+    run(parse(scenario), out=tmp_path / "cut", resume=True)
+    for name in RESULT_FILES:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

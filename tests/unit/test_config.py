@@ -98,6 +98,15 @@ def test_every_error_of_a_file_is_told_at_once_with_path_value_rule_and_nearest_
         ({"downlink": {"error_feedback": True}}, "downlink.error_feedback: unknown key"),
         ({"downlink": {"cast": "anycast"}}, "downlink.cast = 'anycast'"),
         ({"downlink": {"receive_power_w": -0.1}}, "downlink.receive_power_w = -0.1 must be at least 0"),
+        (
+            {"uplink": {"codec": "top-k", "erasure": True}},
+            "uplink.erasure = True must be false with codec 'top-k'",
+        ),
+        (
+            {"uplink": {"delta": False, "erasure": True}},
+            "uplink.erasure = True must be false where delta = false",
+        ),
+        ({"downlink": {"erasure": True}}, "downlink.erasure: unknown key"),
         ({"compute": {"kind": "balance", "rho": 0}}, "compute.rho = 0.0 must be above 0"),
         ({"uplink": {"link": {"kind": "constant", "power_w": -1}}}, "uplink.link.power_w = -1.0"),
         ({"cell": {"radius_m": -5}}, "cell.radius_m = -5.0"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from syft_fl.codecs import Context, Float16, Float32, Memory, Payload, Uniform
+from syft_fl.codecs import Context, Float16, Float32, Memory, Payload, TopK, Uniform
 from syft_fl.errors import ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Constant, Links, Ofdma, Shannon
@@ -309,3 +309,14 @@ def test_a_checkpoint_does_not_pretend_to_hold_what_was_set() -> None:
     transport.configure("uplink", "ue0", codec=Float16())
     with pytest.raises(TransportError, match="configure"):
         transport.state()
+
+
+def test_the_policy_of_gaps_is_set_for_one_ue_and_in_mid_session() -> None:
+    transport = Transport(uplink=Uplink(codec=Uniform()))
+    transport.configure("uplink", "ue1", erasure=True)
+    assert [transport.settings("uplink", ue).erasure for ue in ("ue0", "ue1")] == [False, True]  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="erasure = True must be false with codec 'top-k'"):
+        transport.configure("uplink", "ue1", codec=TopK())
+    assert transport.settings("uplink", "ue1").codec == Uniform()
+    with pytest.raises(ConfigError, match="erasure can't be set for the downlink"):
+        transport.configure("downlink", erasure=True)

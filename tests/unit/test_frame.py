@@ -3,12 +3,14 @@
 import math
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syft_fl.codecs import blanked, cut
 from syft_fl.errors import FrameError
 from syft_fl.transport.frame import (
     OVERHEAD_BYTES,
@@ -45,6 +47,28 @@ def test_a_frame_comes_out_as_it_went_in(frame: Frame) -> None:
     assert Frame.unpack(data) == frame
     loss_bytes = 0 if frame.loss is None else 4
     assert len(data) == len(frame.payload) + len(frame.side) + OVERHEAD_BYTES + loss_bytes
+
+
+@given(frames(), st.data())
+def test_a_part_has_its_header_and_side_whole_and_gaps_in_its_payload(
+    frame: Frame, data: st.DataObject
+) -> None:
+    packed = frame.pack()
+    first, end = sorted(data.draw(st.tuples(*[st.integers(0, 8 * len(packed))] * 2)))
+    gaps = ((first, end),) if first < end else ()
+    before = 8 * (32 + (0 if frame.loss is None else 4))
+    behind = before + 8 * len(frame.payload)
+    needed = set(range(before)) | set(range(behind, behind + 8 * len(frame.side)))
+    received = Frame.unpack_part(blanked(packed, gaps), gaps)
+    assert (received is None) == bool(needed & set(range(first, end)))
+    if received is None:
+        return
+    part, missing = received
+    inside = {bit for start, stop in missing for bit in range(start, stop)}
+    assert inside == {bit - before for bit in range(first, end)} & set(range(frame.payload_bits))
+    # Nothing is known of the content of a gap, and all of the rest.
+    gone = cut(gaps, before, behind)
+    assert part == replace(frame, payload=blanked(frame.payload, gone))
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from syft_fl.codecs import QSGD, Codec, Context, Float32, Memory, Payload, Uniform
+from syft_fl.codecs import QSGD, Codec, Context, Eden, Float32, Memory, Payload, Uniform
 from syft_fl.errors import TransportError, WorkerError
 from syft_fl.keys import Key
 from syft_fl.learn import MLP, PerSample, build_seeded
-from syft_fl.radio import Access, Constant, Link, Medium, Ofdma, Tdma
+from syft_fl.radio import Access, Arq, Constant, Link, Medium, Ofdma, Packet, Tdma, Wireless
 from syft_fl.transport import Downlink, Message, ModelContent, Transport, Uplink
 from syft_fl.vectors import Layout, ModelState, Vector
 from syft_fl.workers import TorchHook, VirtualWorker
@@ -541,3 +541,188 @@ def test_after_any_loss_both_ends_remember_what_arrived_and_nothing_else(
             if not entry.lost:
                 told.carry(sent[ue].pop(0), now_s=0.0)
         assert remembered(transport) == remembered(told)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+TORN = Wireless(loss=Packet(probability=0.2), retransmission=Arq(mtu_bytes=100, tries=1))
+
+
+def fetched(together: bool, *, codec: Codec, feedback: bool, erasure: bool = True, seed: int = 0) -> Any:
+    """Three rounds in which each UE's model is changed there and fetched; models, residuals and rows."""
+    uplink = Uplink(codec=codec, error_feedback=feedback, erasure=erasure, link=TORN)
+    hook = TorchHook(torch, transport=Transport(uplink=uplink, key=seed))
+    ues = workers(hook)
+    nets = [build_seeded(MLP(hidden=(16,)), (8,), 3, Key(9) / i) for i in range(UES)]
+    seen = []
+    for number in range(3):
+        for net, ue in zip(nets, ues, strict=True):
+            net.send(ue)
+            with torch.no_grad():
+                for parameter in net.parameters():
+                    parameter += 0.1 * (number + 1)
+        with hook.transport.parallel() if together else nullcontext():
+            for net in nets:
+                net.get()
+        seen += [parameter.detach().clone() for net in nets for parameter in net.parameters()]
+    streams = [f"model-{i + 1}" for i in range(UES)]
+    owed = [hook.transport.residual(ue.id, stream) for ue, stream in zip(ues, streams, strict=True)]
+    rows = [
+        (e.ues, e.serial, e.bits, e.lost, e.missing_bits)
+        for e in sorted(hook.transport.ledger.entries, key=lambda e: (e.ues, e.direction, e.serial))
+        if e.direction == "uplink"
+    ]
+    return seen, owed, rows
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize(
+    "codec", [Float32(), Uniform(bits=6), Eden(bits=4.0, block=64)], ids=lambda c: c.kind
+)
+def test_what_a_block_fetched_in_part_is_what_it_would_be_without_the_block(
+    codec: Codec, feedback: bool
+) -> None:
+    # A key of losses in which no packet with a header is lost, so that both programs come to their ends.
+    seed = next(seed for seed in range(200) if _comes_in_parts(codec, feedback=feedback, seed=seed))
+    alone = fetched(False, codec=codec, feedback=feedback, seed=seed)
+    together = fetched(True, codec=codec, feedback=feedback, seed=seed)
+    assert together[2] == alone[2]
+    assert sum(row[-1] > 0 for row in alone[2]) >= 2
+    for one, other in zip(together[0] + together[1], alone[0] + alone[1], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
+def _comes_in_parts(codec: Codec, *, feedback: bool, seed: int) -> bool:
+    try:
+        rows = fetched(False, codec=codec, feedback=feedback, seed=seed)[2]
+    except WorkerError:
+        return False
+    return sum(row[-1] > 0 for row in rows) >= 2
+
+
+@dataclass(frozen=True)
+class Torn:
+    """TDMA of whose uploads the n-th lacks what is said of it: from one share of the frame to another; or all."""
+
+    gaps: dict[int, tuple[float, float]]
+
+    def open(self, link: Link, *, users: int, key: Key) -> Medium:
+        return _TornMedium(Tdma().open(link, users=users), self.gaps)
+
+
+class _TornMedium:
+    def __init__(self, medium: Medium, gaps: dict[int, tuple[float, float]]) -> None:
+        self._medium, self._gaps, self._count = medium, gaps, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._medium, name)
+
+    def advance(self, to_s: float) -> list[Any]:
+        ended = []
+        for transfer in self._medium.advance(to_s):
+            self._count += 1
+            first, end = (round(share * transfer.bits) for share in self._gaps.get(self._count, (0.0, 0.0)))
+            if first < end:
+                lost = tuple(transfer.ues)
+                transfer = replace(transfer, lost=lost, gaps=tuple((ue, first, end) for ue in lost))
+            ended.append(transfer)
+        return ended
+
+
+def torn_station(gaps: dict[int, tuple[float, float]], **uplink: Any) -> TorchHook:
+    up = Uplink(codec=Uniform(bits=8), erasure=True, access=Torn(gaps), **uplink)
+    return TorchHook(torch, transport=Transport(uplink=up))
+
+
+def test_what_the_program_added_to_a_model_in_the_block_stays_on_top() -> None:
+    hook = torn_station({1: (0.6, 0.9)}, error_feedback=True)
+    (ue,) = workers(hook, 1)
+    net = torch.nn.Linear(30, 10)
+    start = net.weight.detach().clone()
+    net.send(ue)
+    with torch.no_grad():
+        net.weight += 1
+    with hook.transport.parallel():
+        net.get()
+        with torch.no_grad():
+            net.weight[0] += 5
+    change = net.weight.detach() - start
+    change[0] -= 5
+    gone = change.abs() < 0.01
+    assert 50 < int(gone.sum()) < 150
+    torch.testing.assert_close(change[~gone], torch.ones(int((~gone).sum())), atol=0.02, rtol=0)
+    (entry,) = (e for e in hook.transport.ledger.entries if e.direction == "uplink")
+    assert entry.lost == ()
+    assert entry.missing_bits > 0
+
+
+def test_of_what_moves_on_in_a_block_a_part_is_not_enough() -> None:
+    hook = torn_station({1: (0.6, 0.9)})
+    first, second = workers(hook, 2)
+    net = torch.nn.Linear(30, 10).send(first)
+    with pytest.raises(WorkerError, match=r"'ue0' to 'me' was lost"), hook.transport.parallel():
+        net.move(second)
+    assert [e.lost for e in hook.transport.ledger.entries] == [(), (), ("ue0",)]
+
+
+SHARES = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: (min(pair), max(pair)))
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(["ue0", "ue1"]), st.booleans()), max_size=6), max_size=4),
+    st.frozensets(st.integers(2, 8), max_size=2),
+    st.dictionaries(st.integers(1, 9), SHARES, max_size=6),
+)
+def test_what_is_missing_of_a_chain_is_owed_whatever_follows(
+    blocks: list[list[tuple[str, bool]]], lost_down: frozenset[int], torn: dict[int, tuple[float, float]]
+) -> None:
+    transport = Transport(
+        uplink=Uplink(codec=Uniform(bits=3), error_feedback=True, erasure=True, access=Torn(torn)),
+        downlink=Downlink(codec=Uniform(bits=5), access=Lossy(lost_down)),
+    )
+    contents = models(40)
+    learnt, delivered = ({ue: torch.zeros(LENGTH) for ue in ("ue0", "ue1")} for _ in range(2))
+    for ue in learnt:
+        transport.carry(Message("model", "me", ue, "model", next(contents)), now_s=0.0)
+    transport.ledger.drain()
+    for steps in blocks:
+        sent: dict[str, list[tuple[Tensor, list[Any]] | None]] = {"ue0": [], "ue1": []}
+        failed = False
+        try:
+            with transport.parallel():
+                block = transport.block
+                assert block is not None
+                for ue, down in steps:
+                    content = next(contents)
+                    if down:
+                        block.carry(Message("model", "me", ue, "model", content), Place(ue))
+                        sent[ue].append(None)
+                        continue
+                    held = transport.references.vector(transport.references.version(ue, "model"))
+                    came: list[Any] = []
+                    whole, _ = block.carry(
+                        Message("model", ue, "me", "model", content), Place(ue), amended=came.append
+                    )
+                    came.insert(0, whole)
+                    sent[ue].append((held, came))
+                    came.insert(0, content)
+        except WorkerError:
+            failed = True
+        entries = transport.ledger.drain()
+        assert failed == any(entry.lost for entry in entries)
+        for entry in entries:
+            (ue,) = entry.ues
+            message = sent[ue].pop(0)
+            if entry.lost or message is None:
+                continue
+            held, (content, *came) = message
+            assert len(came) == 1 + (entry.missing_bits > 0)
+            learnt[ue] += content.state.vector - held
+            delivered[ue] += came[-1].state.vector - held
+    for ue in learnt:
+        owed = transport.residual(ue, "model")
+        kept = torch.zeros(LENGTH) if owed is None else owed
+        torch.testing.assert_close(delivered[ue] + kept, learnt[ue], atol=1e-4, rtol=0)

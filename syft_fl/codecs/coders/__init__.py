@@ -26,7 +26,7 @@ Example:
     {'fixed': 32, 'elias-gamma': 12}
 """
 
-from syft_fl.codecs.coders.coder import CODERS, Alphabet, Coder, Symbols
+from syft_fl.codecs.coders.coder import CODERS, Alphabet, Coder, Located, Symbols
 from syft_fl.codecs.coders.elias import EliasDelta, EliasGamma
 from syft_fl.codecs.coders.entropy import ANS, Range
 from syft_fl.codecs.coders.fixed import Fixed
@@ -42,6 +42,7 @@ __all__ = [
     "EliasDelta",
     "EliasGamma",
     "Fixed",
+    "Located",
     "Range",
     "Symbols",
     "Zstd",

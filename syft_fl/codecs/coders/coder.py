@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import Payload
+from syft_fl.codecs.codec import Gaps, Payload
 from syft_fl.errors import CodecError
 from syft_fl.schema import Registry, require
 
-__all__ = ["CODERS", "Alphabet", "Coder", "Symbols", "refuse_foreign"]
+__all__ = ["CODERS", "Alphabet", "Coder", "Located", "Symbols", "refuse_foreign"]
 
 Symbols = NDArray[np.unsignedinteger[Any]]
 """[symbols] uint8, uint16 or uint32."""
@@ -82,6 +82,18 @@ class Coder(Protocol):
         Raises:
             CodecError: the bytes are not ``count`` symbols of this alphabet.
         """
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A coder of whose bits each belongs to a symbol that both ends know beforehand.
+
+    Where some bits are cleared, it still reads symbols of the alphabet.
+    """
+
+    def touched(self, gaps: Gaps, alphabet: Alphabet, *, count: int) -> NDArray[np.bool_]:
+        """[count] which symbols have a bit in a gap of what :meth:`Coder.write` made."""
         ...
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from syft_fl.codecs.codec import Payload
+from syft_fl.codecs.codec import Gaps, Payload
 from syft_fl.codecs.coders.coder import CODERS, Alphabet, Symbols, refuse_foreign
-from syft_fl.codecs.coders.packing import pack, unpack
+from syft_fl.codecs.coders.packing import pack, touched_symbols, unpack
 from syft_fl.errors import CodecError
 from syft_fl.schema import schema
 
@@ -41,3 +42,6 @@ class Fixed:
         if alphabet.size < 1 << width:
             refuse_foreign(symbols, alphabet)
         return symbols
+
+    def touched(self, gaps: Gaps, alphabet: Alphabet, *, count: int) -> NDArray[np.bool_]:
+        return touched_symbols(gaps, alphabet.bits, count=count)

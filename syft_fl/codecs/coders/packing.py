@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.codec import Gaps
 from syft_fl.codecs.coders.coder import Symbols
+from syft_fl.codecs.erasure import cut, touched
 from syft_fl.errors import CodecError
 
-__all__ = ["pack", "pack_rows", "symbol_dtype", "unpack", "unpack_rows"]
+__all__ = ["pack", "pack_rows", "symbol_dtype", "touched_symbols", "unpack", "unpack_rows"]
 
 _WORD, _PAIR = np.dtype("<u8"), np.dtype("<u2")
 
@@ -82,6 +84,15 @@ def unpack_rows(packed: NDArray[np.uint8], bits: int, *, count: int) -> Symbols:
         return _unpack_streams(packed, bits, count)
     high: NDArray[Any] = unpack_rows(packed[:, count:], bits - 8, count=count).astype(symbol_dtype(bits))
     return packed[:, :count] | high << np.uint8(8)
+
+
+def touched_symbols(gaps: Gaps, bits: int, *, count: int) -> NDArray[np.bool_]:
+    """[count] which symbols of ``bits`` bits have one in a gap of what :func:`pack` wrote."""
+    if bits <= 8:
+        return touched(gaps, width=bits, count=count)
+    found = touched_symbols(cut(gaps, 0, 8 * count), 8, count=count)
+    found |= touched_symbols(cut(gaps, 8 * count, bits * count), bits - 8, count=count)
+    return found
 
 
 def _pack_streams(symbols: Symbols, bits: int) -> NDArray[np.uint8]:
