@@ -28,8 +28,10 @@ from syft_fl.federation import (
 )
 from syft_fl.keys import Key
 from syft_fl.learn import build_seeded
+from syft_fl.radio.over_the_air import bandwidth_hz
 from syft_fl.schema import plain
 from syft_fl.transport import OVERHEAD_BYTES
+from syft_fl.transport.frame import pack_facts
 from syft_fl.vectors import Layout
 
 __all__ = ["preview"]
@@ -141,8 +143,16 @@ def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     up, down = (
         _bits(direction.codec, scenario, layout) for direction in (scenario.uplink, scenario.downlink)
     )
+    analog = scenario.uplink.analog
+    if analog is not None:
+        # What UEs report before they send at once; the amplitudes themselves are no bits.
+        up = 8 * (
+            len(pack_facts({"mean": -0.0123456789012345, "square": 0.123456789012345})) + OVERHEAD_BYTES
+        )
     expected = expected_rounds(scenario, up, download_bits=down, compute_s=compute_times(scenario, dataset))
     up_s = expected.uplink_phase_s
+    if analog is not None:
+        up_s += analog.duration_s(layout.length, bandwidth_hz=bandwidth_hz(scenario.uplink.link))
     down_s = expected_downlink_phase_s(scenario, down, cohorts=expected.cohorts)
     compute_s = scenario.compute.seconds(mean_samples(scenario, dataset))
     seconds = (down_s, compute_s, up_s, down_s + compute_s + up_s)

@@ -144,6 +144,16 @@ class Scenario:
     carrier: Annotated[CarrierModel, CARRIERS] = Local()
     stop: Stop = Stop()
 
+    def __post_init__(self) -> None:
+        rule = self.population.aggregator
+        require(
+            self.uplink.analog is None or isinstance(rule, FedAvg),
+            "population.aggregator",
+            getattr(rule, "kind", type(rule).__name__),
+            "'fedavg' where uplink.analog adds up models on the air",
+            "the base station gets their weighted sum, and no model by itself",
+        )
+
     def with_seed(self, seed: int) -> Scenario:
         """The same scenario with other random streams."""
         return replace(self, seed=seed)

@@ -27,6 +27,7 @@ from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
+from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
 from syft_fl.learn import Averaging, Job, LoopEngine, build_seeded, evaluate
@@ -63,7 +64,7 @@ class _Round:
 
     ``adding_up`` are those of the updates whose payloads may be added up before they are decoded; ``reported`` are
     the losses that came over the air, ``losses`` all of them, for the record; ``frame_bits`` are the longest frame's in
-    each direction.
+    each direction. Where the uplink is analog, ``summing`` is what goes before it, and ``added`` the sum.
     """
 
     number: int
@@ -74,6 +75,8 @@ class _Round:
     losses: dict[str, tuple[float, int]]
     reported: dict[str, tuple[float, int]]
     frame_bits: dict[str, int]
+    summing: SumOnTheAir | None = None
+    added: Arrival | None = None
 
 
 class Simulation:
@@ -134,6 +137,8 @@ class Simulation:
         self.round += 1
         cohort = self._choose()
         now = _Round(self.round, cohort, set(cohort), {}, {}, {}, {}, {})
+        if self.scenario.uplink.analog is not None:
+            now.summing = SumOnTheAir(self.transport, hub=BS, round=self.round)
         if self._standalone is not None:
             self._submit(self._standalone)
         self._distribute(cohort)
@@ -146,6 +151,8 @@ class Simulation:
                     self._on_arrival(arrival, now)
             else:
                 self._on_computed(self.ues[self.clock.pop().data["ue"]], now)
+            if now.summing is not None:
+                now.summing.go_on(cohort, now.waiting, now_s=self.clock.now_s)
         return self._close(now)
 
     def _choose(self) -> tuple[str, ...]:
@@ -179,6 +186,9 @@ class Simulation:
 
     def _on_arrival(self, arrival: Arrival, now: _Round) -> None:
         outgoing = arrival.outgoing
+        if outgoing.kind != "model":
+            self._on_sum(arrival, now)
+            return
         now.frame_bits[outgoing.direction] = max(outgoing.bits, now.frame_bits.get(outgoing.direction, 0))
         if outgoing.direction == "uplink":
             (name,) = outgoing.ues
@@ -201,6 +211,17 @@ class Simulation:
                 self._submit(ue)
                 self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
 
+    def _on_sum(self, arrival: Arrival, now: _Round) -> None:
+        """A frame of what goes before a sum on the air, or the sum itself."""
+        if arrival.outgoing.kind == "analog":
+            now.added = arrival
+            now.waiting.clear()
+            self._arrived |= dict.fromkeys(arrival.received, now.number)
+            return
+        assert now.summing is not None
+        now.summing.arrived(arrival)
+        now.waiting -= set(arrival.transfer.lost)
+
     def _on_computed(self, ue: UE, now: _Round) -> None:
         outcome = self._engine.result(self._jobs.pop(ue.name))
         if not outcome.report.finite:
@@ -221,6 +242,9 @@ class Simulation:
             samples=len(ue.samples),
             loss=outcome.report.loss,
         )
+        if now.summing is not None:
+            now.summing.computed(message, now_s=self.clock.now_s)
+            return
         (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
 
@@ -245,7 +269,7 @@ class Simulation:
         due = self.round % self.scenario.population.eval_every == 0
         record = self._record(
             cohort=len(now.cohort),
-            arrived=len(updates),
+            arrived=len(updates) if now.added is None else len(now.added.received),
             train_loss=train_loss,
             tested=due or stopped_by is not None,
         )
@@ -255,6 +279,9 @@ class Simulation:
         return record
 
     def _aggregate(self, now: _Round, updates: list[tuple[ModelState, int]]) -> ModelState:
+        if now.added is not None:
+            assert isinstance(now.added.content, ModelContent)
+            return now.added.content.state
         rule = self.scenario.population.aggregator
         model = rule.aggregate(self.model, [(state, float(samples)) for state, samples in updates])
         if not now.adding_up or len(now.adding_up) < len(updates) or not isinstance(rule, Averaging):
@@ -417,6 +444,11 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
         raise ConfigError(
             f"model {type(module).__name__} gives {shape[1:]} for a sample, "
             f"but the data have {dataset.classes} classes; it must give one score per class"
+        )
+    if scenario.uplink.analog is not None and any(True for _ in module.buffers()):
+        raise ConfigError(
+            f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
+            "use GroupNorm, or leave uplink.analog out"
         )
     scenario.carrier.open(BS).close()
 

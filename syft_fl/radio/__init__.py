@@ -16,6 +16,7 @@
 - :mod:`~syft_fl.radio.access`: who has the band when (registry ``ACCESS``), on three event machines: parts for good
   (:mod:`~syft_fl.radio.split`), shares that change with who is on the air (:mod:`~syft_fl.radio.fluid`), and turns
   (:mod:`~syft_fl.radio.turns`) of a :mod:`~syft_fl.radio.scheduler` or of :mod:`~syft_fl.radio.contention`
+- :mod:`~syft_fl.radio.over_the_air`: models that the channel adds up, without any bits
 - :mod:`~syft_fl.radio.phase`: how long a cohort's transmission takes on average
 """
 
@@ -50,6 +51,7 @@ from syft_fl.radio.medium import (
 )
 from syft_fl.radio.movement import RandomWaypoint, Trace
 from syft_fl.radio.nr import NrRate
+from syft_fl.radio.over_the_air import OverTheAir, Superposition
 from syft_fl.radio.paths import PATHS, FreeSpace, InF, InH, LogDistance, Path, RMa, UMa, UMi
 from syft_fl.radio.phase import Phases, expected_phase_s
 from syft_fl.radio.placement import PLACEMENTS, Disc, Given, Hexagon, Placement, Ring
@@ -124,6 +126,7 @@ __all__ = [
     "Noma",
     "NrRate",
     "Ofdma",
+    "OverTheAir",
     "Packet",
     "Path",
     "Phases",
@@ -140,6 +143,7 @@ __all__ = [
     "Scheduler",
     "Shannon",
     "ShannonRate",
+    "Superposition",
     "TargetSnr",
     "Tdma",
     "Ticket",

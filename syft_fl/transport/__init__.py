@@ -9,6 +9,7 @@ from syft_fl.transport.message import Content, Delivery, Message, MessageKind, M
 from syft_fl.transport.outgoing import Arrival, Outgoing
 from syft_fl.transport.pysyft_peers import SyftCarrier
 from syft_fl.transport.references import References
+from syft_fl.transport.superposed import Statistics
 from syft_fl.transport.transport import Transport
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Outgoing",
     "Pipeline",
     "References",
+    "Statistics",
     "SyftCarrier",
     "Transport",
     "Uplink",

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 from syft_fl.codecs import CODECS, Codec, Float32, erasable_kinds, needs_loss, why_not_erasable
-from syft_fl.radio import ACCESS, LINKS, Access, Constant, LinkModel, Tdma
+from syft_fl.radio import ACCESS, LINKS, Access, Constant, LinkModel, OverTheAir, Tdma
 from syft_fl.schema import require, schema
 
 __all__ = ["Direction", "Downlink", "Uplink"]
@@ -26,6 +26,9 @@ class Uplink:
             ``delta``, which float32 then takes too, and a codec that can.
         link: the radio.
         access: how UEs share it.
+        analog: let the channel add up the UEs' differences instead of sending frames
+            (:class:`~syft_fl.radio.OverTheAir`); what UEs tell each other about their entries before still goes in
+            frames, by ``access``. None: digital. Of a :class:`~syft_fl.federation.Simulation` only.
 
     **Erasure.** Where packets are lost for good (after all ``tries`` of the link's ``retransmission``), the base
     station decodes the others: what is missing of the update counts as 0. Without error feedback the rest is divided by
@@ -44,8 +47,11 @@ class Uplink:
     erasure: bool = False
     link: Annotated[LinkModel, LINKS] = Constant()
     access: Annotated[Access, ACCESS] = Tdma()
+    analog: OverTheAir | None = None
 
     def __post_init__(self) -> None:
+        if self.analog is not None:
+            self._check_analog(self.analog)
         require(
             self.delta or not self.error_feedback,
             "error_feedback",
@@ -70,6 +76,23 @@ class Uplink:
                 f"false with {unfit}, of which a part can't be decoded",
                 f"with coder = 'fixed' these can: {kinds}",
             )
+
+    def _check_analog(self, analog: OverTheAir) -> None:
+        analog.check(self.link)
+        require(
+            isinstance(self.codec, Float32),
+            "codec",
+            getattr(self.codec, "kind", type(self.codec).__name__),
+            "'float32' with analog",
+            "amplitudes take the place of a codec: leave either out",
+        )
+        require(
+            self.delta and not self.erasure,
+            "analog",
+            "over the air",
+            "with delta = true and erasure = false",
+            "only differences add up, and no packet is lost",
+        )
 
 
 @schema

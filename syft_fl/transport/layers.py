@@ -123,13 +123,20 @@ class Pipeline:
 
     @classmethod
     def of(
-        cls, codec: Codec, *, delta: bool, error_feedback: bool = False, erasure: bool = False
+        cls,
+        codec: Codec,
+        *,
+        delta: bool,
+        error_feedback: bool = False,
+        erasure: bool = False,
+        analog: bool = False,
     ) -> Pipeline:
         """The pipeline of a direction's settings.
 
-        A lossless codec needs no layers, but where parts may be missing: these are then 0 of a difference.
+        A lossless codec needs no layers, but where parts may be missing (these are then 0 of a difference), and where
+        differences are sent without any codec (``analog``).
         """
-        if not delta or (codec.lossless and not erasure):
+        if not delta or (codec.lossless and not erasure and not analog):
             return cls(codec, (), erasure)
         return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure)
 
@@ -147,6 +154,12 @@ class Pipeline:
         """Whether the codec wants to be told of the training loss."""
         return needs_loss(self.codec)
 
+    def difference(self, x: Vector, *, reference: Vector | None, memory: LinkMemory) -> Vector:
+        """What a vector is to its codec: all layers, and no more."""
+        for layer in self.layers:
+            x = layer.outgoing(x, memory, reference)
+        return x
+
     def encode(
         self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context
     ) -> tuple[Payload, Encoded]:
@@ -158,8 +171,7 @@ class Pipeline:
         """
         if self.needs_reference and reference is None:
             return _WHOLE.lend(x, ctx=ctx), Encoded(None, memory.codec)
-        for layer in self.layers:
-            x = layer.outgoing(x, memory, reference)
+        x = self.difference(x, reference=reference, memory=memory)
         if isinstance(self.codec, Float32):
             return self.codec.lend(x, ctx=ctx), Encoded(x, ctx.memory)
         payload, codec_memory = self.codec.encode(x, ctx=ctx)

@@ -83,4 +83,5 @@ def _pipeline(direction: Uplink | Downlink) -> Pipeline:
         delta=direction.delta,
         error_feedback=direction.error_feedback,
         erasure=direction.erasure,
+        analog=direction.analog is not None,
     )

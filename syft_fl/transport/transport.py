@@ -28,6 +28,7 @@ from syft_fl.codecs import Codec, Context, Memory, Payload, blanked
 from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
+from syft_fl.radio.over_the_air import bandwidth_hz, fading_kind
 from syft_fl.transport.carrier import CarrierModel, Local
 from syft_fl.transport.direction import Downlink, Uplink
 from syft_fl.transport.frame import (
@@ -37,13 +38,14 @@ from syft_fl.transport.frame import (
     unpack_facts,
     unpack_tensors,
 )
-from syft_fl.transport.layers import Decoded, LinkMemory, Pipeline
+from syft_fl.transport.layers import Decoded, Encoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent
 from syft_fl.transport.outgoing import Arrival, Outgoing, Part, Written, missing_bits
 from syft_fl.transport.parallel import Ahead, Before, Parallel, owing
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
+from syft_fl.transport.superposed import Statistics, Sum, statistics_of
 from syft_fl.vectors import Layout, ModelState, Vector
 
 __all__ = ["Transport"]
@@ -111,6 +113,7 @@ class Transport:
         # By UE and stream: the loss and the mean samples that came with the last model.
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._serials: Counter[str] = Counter()
+        self._sum: Sum | None = None
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self._last_received: tuple[bytes, ModelContent] | None = None
 
@@ -211,7 +214,7 @@ class Transport:
             raise TransportError(
                 f"{what} inside parallel(): its messages are not sent yet; do it after the block"
             )
-        if self._in_flight:
+        if self._in_flight or self._sum is not None:
             raise TransportError(
                 f"{what} with {len(self._in_flight)} frames on the air; let them arrive first"
             )
@@ -357,6 +360,81 @@ class Transport:
         counter = outgoing.ues[0] if outgoing.direction == "uplink" else _DOWNLOADS
         self._serials[counter] = max(self._serials[counter], outgoing.serial)
 
+    def statistics(self, message: Message) -> Statistics:
+        """Of what a UE would send of its model over the air."""
+        return statistics_of(self._difference(message)[0])
+
+    def superpose(self, messages: Sequence[Message], common: Statistics, *, now_s: float) -> None:
+        """Let UEs send their models at once, for the channel to add them up; the sum arrives like a frame.
+
+        Args:
+            messages: models of one stream, each with its samples as its weight, in the fixed order of UEs.
+            common: what all normalise their entries with.
+
+        Raises:
+            TransportError: something is on the air in the uplink, or this uplink is not analog.
+        """
+        analog, links = self.uplink.analog, self._links["uplink"]
+        if analog is None or any(direction == "uplink" for direction, _ in self._in_flight):
+            raise TransportError(
+                "models add up on the air where uplink.analog is set and nothing else is sent"
+            )
+        ues, first = [message.sender for message in messages], messages[0]
+        sent = [self._difference(message) for message in messages]
+        heard = [message.samples for message in messages]
+        key = self.key / "radio" / "uplink" / "over-the-air"
+        found = analog.superpose(
+            links,
+            ues,
+            weights=[samples * len(heard) / sum(heard) for samples in heard],
+            squares=[statistics_of(x).square_under(common) for x, _ in sent],
+            entries=len(sent[0][0]),
+            block=first.round,
+            time_s=now_s,
+            fading=fading_kind(self.uplink.link),
+            key=key,
+        )
+        airtime_s = analog.duration_s(len(sent[0][0]), bandwidth_hz=bandwidth_hz(self.uplink.link))
+        self._sum = Sum(
+            messages=messages,
+            vectors=[x for x, _ in sent],
+            references=[reference for _, reference in sent],
+            common=common,
+            found=found,
+            key=key / "noise" / first.stream / first.round,
+            start_s=now_s,
+            end_s=now_s + airtime_s + max(link.latency_s for link in links.among(ues)),
+            airtime_s=airtime_s,
+            pilots_s=analog.sync_s,
+        )
+
+    def _difference(self, message: Message) -> tuple[Vector, Vector]:
+        """What a UE would send of its model over the air, and what it is a difference to."""
+        content, link = message.content, (message.sender, message.stream)
+        reference = self.references.vector(self.references.version(*link))
+        if not isinstance(content, ModelContent) or reference is None:
+            raise TransportError(
+                f"{message.sender!r} holds no model of {message.stream!r} that it could differ from"
+            )
+        self._layouts.setdefault(message.stream, content.layout)
+        pipeline, memory = self._up.pipeline(message.sender), self._sender.get(link, LinkMemory())
+        return pipeline.difference(content.state.vector, reference=reference, memory=memory), reference
+
+    def _arrive_sum(self, added: Sum) -> Arrival:
+        """Settle models that were added up on the air."""
+        self._sum = None
+        arrival = added.arrival(self._layouts[added.messages[0].stream])
+        for number, message in enumerate(added.messages):
+            link = (message.sender, message.stream)
+            encoded = Encoded(added.vectors[number], {})
+            decoded = Decoded(added.vectors[number], added.sent(number), {})
+            before = self._sender.get(link, LinkMemory())
+            self._remember(link, self._up.pipeline(message.sender).committed(encoded, decoded, before))
+            self._serials[message.sender] += 1
+        for entry in added.entries([self._serials[message.sender] for message in added.messages]):
+            self.ledger.add(entry)
+        return arrival
+
     def roll_back(self, outgoing: Outgoing) -> None:
         """Settle a frame that does not arrive: lost, or prepared but held back. Its update returns to the residual."""
         if outgoing.direction == "uplink" and outgoing.pipeline and outgoing.encoded:
@@ -370,7 +448,8 @@ class Transport:
 
     def next_event_s(self) -> float:
         """When something happens next on the air [s]; infinity where nothing is on its way."""
-        return min(medium.next_event_s() for medium in self._media.values())
+        sum_s = math.inf if self._sum is None else self._sum.end_s
+        return min(sum_s, *(medium.next_event_s() for medium in self._media.values()))
 
     def advance(self, to_s: float) -> list[Arrival]:
         """Let simulated time pass; what arrived, in order of arrival (downlink first at one instant)."""
@@ -378,7 +457,10 @@ class Transport:
         for direction in ("downlink", "uplink"):
             ended += [(t.end_s, direction, t) for t in self._media[direction].advance(to_s)]
         ended.sort(key=lambda item: item[0])
-        return [self._arrive(direction, transfer) for _, direction, transfer in ended]
+        arrivals = [self._arrive(direction, transfer) for _, direction, transfer in ended]
+        if self._sum is not None and self._sum.end_s <= to_s:
+            arrivals.append(self._arrive_sum(self._sum))
+        return arrivals
 
     def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
         outgoing, transfer, part = self._landed(direction, transfer)

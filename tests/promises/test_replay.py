@@ -134,12 +134,25 @@ KILLER = """
 """
 
 
-def test_killed_at_twenty_points_and_resumed_a_run_is_the_same_to_the_byte(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(SCENARIO), str(tmp_path), "20"]
+ON_THE_AIR: dict[str, Any] = {
+    **SCENARIO,
+    "uplink": {
+        "error_feedback": True,
+        "link": {"kind": "shannon"},
+        "analog": {"threshold": 0.5, "alignment_error": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize(("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6)])
+def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
+    scenario: dict[str, Any], points: int, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(scenario), str(tmp_path), str(points)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     whole = _bytes(tmp_path / "whole")
-    for point in range(20):
+    for point in range(points):
         assert _bytes(tmp_path / f"killed{point}") == whole, point
 
 
