@@ -9,7 +9,8 @@
 - :mod:`~syft_fl.radio.losses`: what gets lost (registry ``LOSSES``); :mod:`~syft_fl.radio.retransmission`: what then
   (registry ``RETRANSMISSIONS``), in passes of :mod:`~syft_fl.radio.sending`
 - links: :mod:`~syft_fl.radio.constant`, :mod:`~syft_fl.radio.trace`, :mod:`~syft_fl.radio.wireless` of all these parts,
-  and in short :mod:`~syft_fl.radio.shannon`
+  and in short :mod:`~syft_fl.radio.shannon`; with Sionna's channels and codes :mod:`~syft_fl.radio.sionna_link`, of
+  :mod:`~syft_fl.radio.multipath` and :mod:`~syft_fl.radio.transport_blocks`
 - :mod:`~syft_fl.radio.links`: links of their own for some UEs
 - :mod:`~syft_fl.radio.access`: TDMA and OFDMA, on the event machine of :mod:`~syft_fl.radio.split`
 - :mod:`~syft_fl.radio.phase`: how long a cohort's transmission takes on average
@@ -43,6 +44,7 @@ from syft_fl.radio.placement import PLACEMENTS, Disc, Given, Hexagon, Placement,
 from syft_fl.radio.rates import RATES, CqiRate, CqiTable, FixedRate, Rate, ShannonRate
 from syft_fl.radio.retransmission import RETRANSMISSIONS, Arq, Harq, NoRetransmission, Retransmission
 from syft_fl.radio.shannon import Shannon
+from syft_fl.radio.sionna_link import Sionna
 from syft_fl.radio.trace import RateTrace
 from syft_fl.radio.wireless import Wireless
 
@@ -102,6 +104,7 @@ __all__ = [
     "Ring",
     "Shannon",
     "ShannonRate",
+    "Sionna",
     "Tdma",
     "Ticket",
     "Trace",

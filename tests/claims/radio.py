@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pytest
 
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, LogDistance, NoFading, Transfer, Try, Wireless
@@ -13,6 +16,13 @@ from syft_fl.radio.access import Ofdma, Tdma
 from syft_fl.radio.wireless import WirelessLink
 
 KEY = Key(2025)
+
+needs_sionna = pytest.mark.skipif(find_spec("sionna") is None, reason="needs pip install 'syft_fl[radio]'")
+
+
+def skipping_sionna(models: Iterable[Any]) -> list[Any]:
+    """Link models as parameters; those that need Sionna are skipped where it is absent."""
+    return [pytest.param(m, marks=needs_sionna) if m.kind == "sionna" else m for m in models]
 
 
 def at_snr(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from claims.radio import skipping_sionna
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ from syft_fl.radio import (
     Rayleigh,
     Shannon,
     ShannonRate,
+    Sionna,
+    UMa,
     UMi,
     Waterfall,
     Wireless,
@@ -60,10 +63,12 @@ MODELS = [LINKS.build(kind) for kind in LINKS.kinds() if kind != "trace"] + [
     Shannon(fading_block="time", coherence_s=0.1),
     Shannon(fading="none", latency_s=0.002),
     Shannon(power_dbm=-200.0),
+    Sionna(path=UMa(), block="time", coherence_s=0.3, mcs_table="256qam", bler_target=0.01),
+    Sionna(power_dbm=-150.0, numerology=0, bandwidth_hz=5e6),
 ]
 FADING = [m for m in MODELS if isinstance(m, Shannon) and m.fading != "none"]
 
-every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
+every_model = pytest.mark.parametrize("model", skipping_sionna(MODELS), ids=repr)
 questions = st.lists(
     st.tuples(
         st.sampled_from(["ue0", "ue1", "ue17"]),
@@ -82,7 +87,7 @@ def answers(model: LinkModel, asked: list[tuple[str, float, int, float]], direct
 
 
 @every_model
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(asked=questions, direction=st.sampled_from(DIRECTIONS))
 def test_rates_depend_neither_on_the_order_nor_on_the_number_of_questions(
     model: LinkModel, asked: list[tuple[str, float, int, float]], direction: str
@@ -104,12 +109,12 @@ def test_rates_are_positive_and_a_share_never_beats_the_whole_band(model: LinkMo
             assert all(0 < rate < math.inf for rate in rates)
             # In the noise capacity goes with power alone: equal up to rounding. The rows of a table are no capacity: a
             # share, in which the power is denser, may reach a row that more than makes up for its width.
-            by_rows = isinstance(model, Wireless) and isinstance(model.rate, CqiRate | NrRate)
+            by_rows = isinstance(getattr(model, "rate", None), CqiRate | NrRate) or isinstance(model, Sionna)
             assert by_rows or all(a <= b * (1 + 1e-9) for a, b in pairwise(rates))
 
 
 @every_model
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(time_s=st.floats(0, 1e6))
 def test_rates_are_steady_until_the_time_that_the_link_names(model: LinkModel, time_s: float) -> None:
     link = model.link(CELL, KEY, "uplink")
@@ -119,7 +124,7 @@ def test_rates_are_steady_until_the_time_that_the_link_names(model: LinkModel, t
     last_s = math.nextafter(min(until_s, 1e9), 0.0)
     assert link.rate_bps("ue0", share=1.0, block=0, time_s=last_s) == rate_bps
     # Two channels may have the same row of a table, or be beyond the same cap.
-    if math.isfinite(until_s) and not isinstance(model, Wireless):
+    if math.isfinite(until_s) and not isinstance(model, Wireless | Sionna):
         assert link.rate_bps("ue0", share=1.0, block=0, time_s=until_s) != rate_bps
 
 
@@ -265,6 +270,14 @@ def test_losses_are_probabilities_of_the_packet_alone(kind: str) -> None:
         ("wireless", "interference_dbm_per_hz", math.nan),
         ("wireless", "latency_s", -1.0),
         ("trace", "path", ""),
+        ("sionna", "power_dbm", 301.0),
+        ("sionna", "bandwidth_hz", 1e6),
+        ("sionna", "noise_figure_db", 101.0),
+        ("sionna", "latency_s", math.inf),
+        ("sionna", "coherence_s", 0.0),
+        ("sionna", "bler_target", 1.0),
+        ("sionna", "mcs_table", "16qam"),
+        ("sionna", "path", {"kind": "free-space"}),
     ],
 )
 def test_wrong_settings_are_refused_by_name(kind: str, field: str, value: object) -> None:
@@ -286,7 +299,7 @@ def test_wireless_of_default_parts_is_the_shannon_link_draw_by_draw() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.1, 0.017, 1 / 3, 1e-6, 7.3])
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(time_s=st.floats(0, 1e5))
 def test_a_sender_that_knows_of_the_channel_late_sends_at_the_rate_of_before(
     delay_s: float, time_s: float
