@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from syft_fl.radio import (
     CqiRate,
     FixedRate,
     GilbertElliott,
+    InH,
     LinkModel,
     NrRate,
     Packet,
@@ -381,3 +383,17 @@ def test_a_trace_is_a_file_or_given_and_the_file_is_there(tmp_path: Path) -> Non
         RateTrace(path="a.csv", times_s=(0.0,), rates_bps=(1.0,))
     with pytest.raises(ConfigError, match=r"no.csv' can't be read"):
         RateTrace(path=str(tmp_path / "no.csv")).link(CELL, KEY, "uplink")
+
+
+def test_without_sionna_the_way_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sionna", None)
+    monkeypatch.setitem(sys.modules, "sionna.sys", None)
+    with pytest.raises(
+        ConfigError, match=r"kind = 'sionna' must have Sionna .*pip install 'syft_fl\[radio\]'"
+    ):
+        Sionna().link(CELL, KEY, "uplink")
+
+
+def test_a_cell_that_does_not_suit_the_scenario_is_refused_before_sionna_is_needed() -> None:
+    with pytest.raises(ConfigError, match=r"cell.radius_m = 500.0 must be at most"):
+        Sionna(path=InH()).link(CELL, KEY, "uplink")
