@@ -55,6 +55,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/bench_send.py
 	$(BIN)/python tests/bench/bench_carriers.py
 	$(BIN)/python tests/bench/bench_round.py
+	$(BIN)/python tests/bench/bench_sionna.py --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results

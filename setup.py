@@ -46,7 +46,10 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",
+            "sionna-no-rt>=2.2,<3",
         ],
+        # Beside what is needed anyway: h5py, importlib-resources; 25 MB in all.
+        "radio": ["sionna-no-rt>=2.2,<3"],
         "notebook": ["ipykernel>=6.29", "jupyterlab>=4.0"],
     },
     entry_points={"console_scripts": ["syft-fl = syft_fl.cli:main"]},

@@ -11,7 +11,8 @@
 - :mod:`~syft_fl.radio.power_control`: how much of its power a UE sends (registry ``POWER_CONTROLS``);
   :mod:`~syft_fl.radio.interference`: what other cells add to the noise (registry ``INTERFERENCES``)
 - links: :mod:`~syft_fl.radio.constant`, :mod:`~syft_fl.radio.trace`, :mod:`~syft_fl.radio.wireless` of all these parts,
-  and in short :mod:`~syft_fl.radio.shannon`
+  and in short :mod:`~syft_fl.radio.shannon`; with Sionna's channels and codes :mod:`~syft_fl.radio.sionna_link`, of
+  :mod:`~syft_fl.radio.multipath` and :mod:`~syft_fl.radio.transport_blocks`
 - :mod:`~syft_fl.radio.links`: links of their own for some UEs
 - :mod:`~syft_fl.radio.access`: who has the band when (registry ``ACCESS``), on three event machines: parts for good
   (:mod:`~syft_fl.radio.split`), shares that change with who is on the air (:mod:`~syft_fl.radio.fluid`), and turns
@@ -41,6 +42,7 @@ from syft_fl.radio.medium import (
     LINKS,
     Access,
     ChannelLink,
+    FlatLink,
     Link,
     LinkModel,
     LossyLink,
@@ -66,6 +68,7 @@ from syft_fl.radio.power_control import (
 from syft_fl.radio.rates import RATES, CqiRate, CqiTable, FixedRate, Rate, ShannonRate
 from syft_fl.radio.retransmission import RETRANSMISSIONS, Arq, Harq, NoRetransmission, Retransmission
 from syft_fl.radio.shannon import Shannon
+from syft_fl.radio.sionna_link import Sionna
 from syft_fl.radio.trace import RateTrace
 from syft_fl.radio.wireless import Wireless
 
@@ -95,6 +98,7 @@ __all__ = [
     "FadingModel",
     "FairOfdma",
     "FixedRate",
+    "FlatLink",
     "Fractional",
     "FreeSpace",
     "FullPower",
@@ -143,6 +147,7 @@ __all__ = [
     "Scheduler",
     "Shannon",
     "ShannonRate",
+    "Sionna",
     "Superposition",
     "TargetSnr",
     "Tdma",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from syft_fl.radio.flow import Flow
 from syft_fl.radio.links import Links
-from syft_fl.radio.medium import ChannelLink, Link, Ticket, Transfer
+from syft_fl.radio.medium import FlatLink, Link, Ticket, Transfer
 from syft_fl.radio.offers import Offers, check_time, never
 from syft_fl.schema import require
 
@@ -156,7 +156,7 @@ class Superposed:
 
     def check(self, link: Link) -> None:
         require(
-            isinstance(link, ChannelLink) and link.report_delay_s == 0,
+            isinstance(link, FlatLink) and link.report_delay_s == 0,
             "link",
             type(link).__name__,
             "one whose rate follows from a channel that the receiver knows",

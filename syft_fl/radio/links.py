@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_fl.radio.medium import ChannelLink, Link
+from syft_fl.radio.medium import FlatLink, Link
 from syft_fl.radio.offers import never
 
 __all__ = ["Links"]
@@ -42,14 +42,14 @@ class Links:
     def __init__(self, common: Link) -> None:
         self._common = common
         # Asking a protocol's isinstance takes longer than many a rate.
-        self._channel_of_all = common if isinstance(common, ChannelLink) else None
+        self._flat = common if isinstance(common, FlatLink) else None
         self._own: dict[str, Link] = {}
 
     def set(self, ue: str | None, link: Link) -> None:
         """Give a UE a link of its own; None: all that have none."""
         if ue is None:
             self._common = link
-            self._channel_of_all = link if isinstance(link, ChannelLink) else None
+            self._flat = link if isinstance(link, FlatLink) else None
         else:
             self._own[ue] = link
 
@@ -77,7 +77,7 @@ class Links:
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
         """[ues] :meth:`rate_bps` of many, each with ``share`` of the band in its own block."""
-        common = None if self._own else self._channel_of_all
+        common = None if self._own else self._flat
         if common is not None:
             return common.rates_bps(ues, share=share, blocks=blocks, time_s=time_s)
         asked = zip(ues, blocks, strict=True)
@@ -86,24 +86,24 @@ class Links:
     def snrs(
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
-        """[ues] signal-to-noise ratio (linear) of many; all their links have to be ``ChannelLink``."""
-        common = None if self._own else self._channel_of_all
+        """[ues] signal-to-noise ratio (linear) of many; all their links have to be ``FlatLink``."""
+        common = None if self._own else self._flat
         if common is not None:
             return common.snrs(ues, share=share, blocks=blocks, time_s=time_s)
         asked = {"share": share, "time_s": time_s}
         each = zip(ues, blocks, strict=True)
-        return np.array([self._channel(ue).snr(ue, block=b, **asked) for ue, b in each])
+        return np.array([self._flat_of(ue).snr(ue, block=b, **asked) for ue, b in each])
 
     def rates_at_bps(
         self, ues: Sequence[str], snrs: NDArray[np.float64], *, share: float
     ) -> NDArray[np.float64]:
-        """[ues] rate [bit/s] that each is sent with at its SNR; all their links have to be ``ChannelLink``."""
-        common = None if self._own else self._channel_of_all
+        """[ues] rate [bit/s] that each is sent with at its SNR; all their links have to be ``FlatLink``."""
+        common = None if self._own else self._flat
         if common is not None:
             return common.rates_at_bps(snrs, share=share)
         return np.array(
             [
-                self._channel(ue).rates_at_bps(snrs[number : number + 1], share=share)[0]
+                self._flat_of(ue).rates_at_bps(snrs[number : number + 1], share=share)[0]
                 for number, ue in enumerate(ues)
             ]
         )
@@ -112,7 +112,7 @@ class Links:
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:
         """[ues] :meth:`transmit_power_w` of many."""
-        common = None if self._own else self._channel_of_all
+        common = None if self._own else self._flat
         if common is not None:
             return common.powers_w(ues, share=share, blocks=blocks, time_s=time_s)
         each = zip(ues, blocks, strict=True)
@@ -134,9 +134,9 @@ class Links:
     def steady_until_s(self, *, time_s: float) -> float:
         return min(link.steady_until_s(time_s=time_s) for link in self.all())
 
-    def _channel(self, ue: str) -> ChannelLink:
+    def _flat_of(self, ue: str) -> FlatLink:
         link = self.of(ue)
-        assert isinstance(link, ChannelLink)
+        assert isinstance(link, FlatLink)
         return link
 
     def all(self) -> tuple[Link, ...]:

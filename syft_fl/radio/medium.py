@@ -26,6 +26,7 @@ __all__ = [
     "LINKS",
     "Access",
     "ChannelLink",
+    "FlatLink",
     "Link",
     "LinkModel",
     "LossyLink",
@@ -162,6 +163,11 @@ class ChannelLink(Protocol):
     def noise_w(self, ue: str, *, share: float, block: int, time_s: float) -> float:
         """Power [W] of noise and interference in ``share`` (0 … 1] of the band, where a UE's signal is received."""
         ...
+
+
+@runtime_checkable
+class FlatLink(ChannelLink, Protocol):
+    """A :class:`ChannelLink` that is flat over its band, so that one SNR says how fast is sent; quick for many UEs."""
 
     @property
     def report_delay_s(self) -> float:

@@ -157,30 +157,32 @@ class NrRate:
             "blocks",
             self.blocks,
             f"at most what fits in bandwidth_hz = {bandwidth_hz}",
-            f"{self._blocks(bandwidth_hz)} take {occupied_hz} Hz",
+            f"{self.resource_blocks(bandwidth_hz)} take {occupied_hz} Hz",
         )
 
     def occupied_hz(self, bandwidth_hz: float) -> float:
-        return self._blocks(bandwidth_hz) * _SUBCARRIERS * 15e3 * 2.0**self.numerology
+        return self.resource_blocks(bandwidth_hz) * _SUBCARRIERS * 15e3 * 2.0**self.numerology
 
     def rate_bps(self, snr: float, *, bandwidth_hz: float, share: float, direction: str) -> float:
-        return share * self._symbols_per_s(bandwidth_hz, direction) * self.table.efficiency(snr)
+        return share * self.symbols_per_s(bandwidth_hz, direction=direction) * self.table.efficiency(snr)
 
     def rates_bps(self, snrs: Floats, *, bandwidth_hz: float, share: float, direction: str) -> Floats:
-        return share * self._symbols_per_s(bandwidth_hz, direction) * self.table.efficiencies(snrs)
+        return share * self.symbols_per_s(bandwidth_hz, direction=direction) * self.table.efficiencies(snrs)
 
     def needed_snr(self, rates_bps: Floats, *, bandwidth_hz: float, shares: Floats, direction: str) -> Floats:
-        return self.table.needed_snr(rates_bps / (self._symbols_per_s(bandwidth_hz, direction) * shares))
+        symbols_per_s = self.symbols_per_s(bandwidth_hz, direction=direction)
+        return self.table.needed_snr(rates_bps / (symbols_per_s * shares))
 
-    def _symbols_per_s(self, bandwidth_hz: float, direction: str) -> float:
+    def symbols_per_s(self, bandwidth_hz: float, *, direction: str) -> float:
         """Symbols for data in a second, in the whole band and all layers."""
         overhead = self.overhead
         if overhead is None:
             overhead = _OVERHEADS[self.frequency_range, direction]
-        subcarriers = self._blocks(bandwidth_hz) * _SUBCARRIERS
+        subcarriers = self.resource_blocks(bandwidth_hz) * _SUBCARRIERS
         return self.layers * subcarriers * _SYMBOLS_IN_SLOT * 1e3 * 2.0**self.numerology * (1.0 - overhead)
 
-    def _blocks(self, bandwidth_hz: float) -> int:
+    def resource_blocks(self, bandwidth_hz: float) -> int:
+        """Resource blocks of the whole band."""
         if self.blocks is not None:
             return self.blocks
         return resource_blocks(bandwidth_hz, numerology=self.numerology, frequency_range=self.frequency_range)

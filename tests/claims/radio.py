@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pytest
 
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, LogDistance, NoFading, Transfer, Try, Wireless
@@ -13,6 +16,18 @@ from syft_fl.radio.access import Ofdma, Tdma
 from syft_fl.radio.wireless import WirelessLink
 
 KEY = Key(2025)
+
+needs_sionna = pytest.mark.skipif(find_spec("sionna") is None, reason="needs pip install 'syft_fl[radio]'")
+
+
+def skipping_sionna(models: Iterable[Any]) -> list[Any]:
+    """Link models, or tuples with one, as parameters; those that need Sionna are skipped where it is absent."""
+    found = []
+    for model in models:
+        parts = model if isinstance(model, tuple) else (model,)
+        sionna = any(getattr(part, "kind", None) == "sionna" for part in parts)
+        found.append(pytest.param(*parts, marks=needs_sionna) if sionna else model)
+    return found
 
 
 def at_snr(
@@ -38,6 +53,7 @@ def sent(times_s: np.ndarray, rates_bps: np.ndarray, *, number: int = 1, serial:
         times_s=times_s,
         rates_bps=rates_bps,
         shares=ones,
+        clear=ones,
         combined_snr=0.0 * ones,
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from claims.radio import skipping_sionna
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +31,11 @@ from syft_fl.radio import (
     Constant,
     CqiRate,
     FixedRate,
+    FlatLink,
     Fractional,
     FullPower,
     GilbertElliott,
+    InH,
     InterferenceLevel,
     LinkModel,
     Links,
@@ -43,7 +47,9 @@ from syft_fl.radio import (
     Rayleigh,
     Shannon,
     ShannonRate,
+    Sionna,
     TargetSnr,
+    UMa,
     UMi,
     Waterfall,
     Wireless,
@@ -85,6 +91,8 @@ MODELS = [LINKS.build(kind) for kind in LINKS.kinds() if kind != "trace"] + [
     Shannon(fading_block="time", coherence_s=0.1),
     Shannon(fading="none", latency_s=0.002),
     Shannon(power_dbm=-200.0),
+    Sionna(path=UMa(), block="time", coherence_s=0.3, mcs_table="256qam", bler_target=0.01),
+    Sionna(power_dbm=-150.0, numerology=0, bandwidth_hz=5e6),
 ]
 
 
@@ -97,8 +105,8 @@ UPLINKS = [m for m in MODELS if is_controlled(m)]
 BOTH_WAYS = [(m, d) for m in MODELS for d in DIRECTIONS if d == "uplink" or not is_controlled(m)]
 FADING = [m for m in MODELS if isinstance(m, Shannon) and m.fading != "none"]
 
-every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
-every_link = pytest.mark.parametrize(("model", "direction"), BOTH_WAYS, ids=repr)
+every_model = pytest.mark.parametrize("model", skipping_sionna(MODELS), ids=repr)
+every_link = pytest.mark.parametrize(("model", "direction"), skipping_sionna(BOTH_WAYS), ids=repr)
 questions = st.lists(
     st.tuples(
         st.sampled_from(["ue0", "ue1", "ue17"]),
@@ -138,7 +146,7 @@ def test_rates_are_positive_and_a_share_never_beats_the_whole_band(model: LinkMo
             assert all(0 < rate < math.inf for rate in rates)
             # In the noise capacity goes with power alone: equal up to rounding. The rows of a table are no capacity: a
             # share, in which the power is denser, may reach a row that more than makes up for its width.
-            by_rows = isinstance(model, Wireless) and isinstance(model.rate, CqiRate | NrRate)
+            by_rows = isinstance(getattr(model, "rate", None), CqiRate | NrRate) or isinstance(model, Sionna)
             assert by_rows or all(a <= b * (1 + 1e-9) for a, b in pairwise(rates))
 
 
@@ -158,7 +166,7 @@ def test_rates_and_powers_are_steady_until_the_time_that_the_link_names(
     power_w = link.transmit_power_w("ue0", time_s=time_s, **asked)
     assert link.transmit_power_w("ue0", time_s=last_s, **asked) == power_w
     # Two channels may have the same row of a table, or be beyond the same cap.
-    if math.isfinite(until_s) and not isinstance(model, Wireless):
+    if math.isfinite(until_s) and not isinstance(model, Wireless | Sionna):
         assert link.rate_bps("ue0", share=1.0, block=0, time_s=until_s) != rate_bps
 
 
@@ -344,6 +352,14 @@ def test_losses_are_probabilities_of_the_packet_alone(kind: str) -> None:
         ("wireless", "interference_dbm_per_hz", math.nan),
         ("wireless", "latency_s", -1.0),
         ("trace", "path", ""),
+        ("sionna", "power_dbm", 301.0),
+        ("sionna", "bandwidth_hz", 1e6),
+        ("sionna", "noise_figure_db", 101.0),
+        ("sionna", "latency_s", math.inf),
+        ("sionna", "coherence_s", 0.0),
+        ("sionna", "bler_target", 1.0),
+        ("sionna", "mcs_table", "16qam"),
+        ("sionna", "path", {"kind": "free-space"}),
     ],
 )
 def test_wrong_settings_are_refused_by_name(kind: str, field: str, value: object) -> None:
@@ -413,7 +429,7 @@ def test_wireless_of_default_parts_is_the_shannon_link_draw_by_draw() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.1, 0.017, 1 / 3, 1e-6, 7.3])
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(time_s=st.floats(0, 1e5))
 def test_a_sender_that_knows_of_the_channel_late_sends_at_the_rate_of_before(
     delay_s: float, time_s: float
@@ -513,7 +529,7 @@ def test_many_ues_at_once_get_what_each_gets_alone(
     for method, one in (("rates_bps", link.rate_bps), ("powers_w", link.transmit_power_w)):
         found = getattr(many, method)(ues, **together)
         np.testing.assert_allclose(found, [one(ue, **at) for ue, at in each], rtol=1e-12)
-    if isinstance(link, ChannelLink):
+    if isinstance(link, FlatLink):
         np.testing.assert_allclose(
             link.snrs(ues, **together), [link.snr(ue, **at) for ue, at in each], rtol=1e-12
         )
@@ -521,3 +537,17 @@ def test_many_ues_at_once_get_what_each_gets_alone(
             snrs = link.snrs(ues, **together)
             rates_bps = link.rates_at_bps(snrs, share=share)
             np.testing.assert_allclose(rates_bps, many.rates_bps(ues, **together), rtol=1e-12)
+
+
+def test_without_sionna_the_way_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sionna", None)
+    monkeypatch.setitem(sys.modules, "sionna.sys", None)
+    with pytest.raises(
+        ConfigError, match=r"kind = 'sionna' must have Sionna .*pip install 'syft_fl\[radio\]'"
+    ):
+        Sionna().link(CELL, KEY, "uplink")
+
+
+def test_a_cell_that_does_not_suit_the_scenario_is_refused_before_sionna_is_needed() -> None:
+    with pytest.raises(ConfigError, match=r"cell.radius_m = 500.0 must be at most"):
+        Sionna(path=InH()).link(CELL, KEY, "uplink")

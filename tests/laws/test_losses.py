@@ -246,7 +246,9 @@ def test_combined_tries_in_independent_rayleigh_blocks_lose_what_the_integral_sa
     missing, combined = np.arange(n), np.zeros(n)
     for number in range(1, most + 1):
         begins_s = 0.5 + missing + number * n
-        tried = Try(0, 0, number, missing, begins_s, 0 * begins_s + 1e6, 0 * begins_s + 1, combined)
+        tried = Try(
+            0, 0, number, missing, begins_s, 0 * begins_s + 1e6, 0 * begins_s + 1, 0 * begins_s + 1, combined
+        )
         is_lost, combined = link.lost("ue0", tried)
         missing, combined = missing[is_lost], combined[is_lost]
     assert len(missing) / n == pytest.approx(expected, abs=frequency(expected, n))
