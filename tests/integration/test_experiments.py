@@ -65,6 +65,18 @@ def test_the_experiment_on_lost_packets_runs_and_draws_its_figures(tmp_path: Pat
     assert (transfers["missing_bits"] > 0).any()
 
 
+def test_the_experiment_over_the_air_runs_and_draws_its_figures(tmp_path: Path) -> None:
+    overrides = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(EXPERIMENTS / "over_the_air.toml"), *overrides, "--out", str(tmp_path)])
+    assert not ended.value.code
+    assert (tmp_path / "figures" / "timeline-over-the-air.png").exists()
+    bits = {
+        result.name: result.rounds["uplink_bits"].iloc[-1] for result in Comparison.load(tmp_path).results
+    }
+    assert bits["over-the-air"] < bits["uniform-4"] < bits["float32"]
+
+
 def _exit_code(script: Path) -> object:
     try:
         runpy.run_path(str(script), run_name="__main__")
