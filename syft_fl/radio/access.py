@@ -111,6 +111,7 @@ class Noma:
     """
 
     kind: ClassVar[str] = "noma"
+    uplink_only: ClassVar[bool] = True
 
     def open(self, link: Link, *, users: int, key: Key = Key(0)) -> Medium:
         """A medium over a link; neither ``users`` nor the key matters to it.
@@ -163,6 +164,7 @@ class Aloha:
     """
 
     kind: ClassVar[str] = "aloha"
+    uplink_only: ClassVar[bool] = True
 
     slot_s: float = 0.001
     probability: float | None = None
@@ -200,6 +202,7 @@ class Csma:
     """
 
     kind: ClassVar[str] = "csma"
+    uplink_only: ClassVar[bool] = True
 
     slot_s: float = 9e-6
     sifs_s: float = 16e-6

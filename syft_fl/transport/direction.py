@@ -131,6 +131,13 @@ class Downlink:
             "it is in W: 100 mW is 0.1",
         )
         require(
+            not getattr(self.access, "uplink_only", False),
+            "access",
+            getattr(self.access, "kind", type(self.access).__name__),
+            "one for a single sender",
+            "a base station needs not find out who else sends: use 'tdma', 'ofdma', 'ofdma-fair' or 'scheduler'",
+        )
+        require(
             not needs_loss(self.codec),
             "codec",
             getattr(self.codec, "kind", type(self.codec).__name__),

@@ -144,7 +144,24 @@ ON_THE_AIR: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6)])
+# What a scheduler remembers of UEs, and lost packets.
+IN_SLOTS: dict[str, Any] = {
+    **SCENARIO,
+    "uplink": {
+        "codec": {"kind": "uniform", "bits": 3},
+        "link": {
+            "kind": "wireless",
+            "fading": {"kind": "rayleigh", "block": "time"},
+            "rate": {"kind": "cqi", "report_delay_s": 0.06},
+            "loss": {"kind": "bler"},
+            "retransmission": {"kind": "harq", "mtu_bytes": 30, "tries": 2},
+        },
+        "access": {"kind": "scheduler", "policy": "proportional", "groups": 4, "window": 30.0},
+    },
+}
+
+
+@pytest.mark.parametrize(("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6)])
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path
 ) -> None:

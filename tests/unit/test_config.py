@@ -96,6 +96,10 @@ def test_every_error_of_a_file_is_told_at_once_with_path_value_rule_and_nearest_
         ({"stop": {"accuracy": 95}}, "stop.accuracy = 95.0 must be above 0 and at most 1; write 0.95"),
         ({"uplink": {"delta": False, "error_feedback": True}}, "error_feedback = True must be false"),
         ({"downlink": {"error_feedback": True}}, "downlink.error_feedback: unknown key"),
+        (
+            {"downlink": {"access": {"kind": "csma"}}},
+            "downlink.access = 'csma' must be one for a single sender",
+        ),
         ({"downlink": {"cast": "anycast"}}, "downlink.cast = 'anycast'"),
         ({"downlink": {"receive_power_w": -0.1}}, "downlink.receive_power_w = -0.1 must be at least 0"),
         (
