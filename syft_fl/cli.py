@@ -209,7 +209,8 @@ def scenarios(
 ) -> None:
     """List the scenarios in the package.
 
-    With SNR and rate of each, and how long a model is on the air. A scenario's name goes wherever an experiment file does.
+    With SNR and rate of each, and how long a model is on the air. A scenario's name goes wherever an experiment file
+    does.
     """
     from syft_fl.experiment.overview import overview
 
