@@ -33,12 +33,17 @@ app = typer.Typer(
 Config = Annotated[
     Path,
     typer.Argument(
-        help="Experiment file (TOML), a run's config.json, or the name of a scenario (syft-fl scenarios lists them)."
+        metavar="CONFIG",
+        help="Experiment file (TOML), a run's config.json, or the name of a scenario (syft-fl scenarios lists them).",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="key.path=value, for example uplink.codec.bits=4, stop.rounds=5 or scenario=nb-iot."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings that differ from the file's, for example uplink.codec.bits=4, stop.rounds=5 or scenario=nb-iot; "
+        "syft-fl check shows all keys.",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder for results.", show_default="results/NAME")
@@ -66,13 +71,16 @@ def run(
     variant: Annotated[
         str | None, typer.Option(help="Run this variant instead of the base scenario.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     resume: Resume = False,
     force: Force = False,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
-    """Run one scenario and write its folder."""
+    """Run one scenario, write its folder.
+
+    Without --variant it is the base scenario; without --seed its own seed, 0 unless the file says another.
+    """
     from syft_fl.experiment import load
     from syft_fl.experiment import run as run_one
 
@@ -103,7 +111,10 @@ def compare(
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
-    """Run all variants of an experiment with all seeds; print the table, draw the figures."""
+    """Run all variants with all seeds.
+
+    Prints the table of accuracies, times and paired speed-ups, and draws the figures.
+    """
     from syft_fl.experiment import compare as compare_all
     from syft_fl.experiment import load
 
@@ -125,11 +136,17 @@ def compare(
 @app.command()
 def plot(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder of a comparison or of a run; none with --cell.")
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER", help="Folder that compare or run has written; left out with --cell."
+        ),
     ] = None,
     cell: Annotated[
         Path | None,
-        typer.Option(help="Draw this scenario's or experiment file's cell and rates; runs nothing."),
+        typer.Option(
+            metavar="CONFIG",
+            help="Draw where the UEs of this experiment file or scenario are, and their rates.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -138,7 +155,11 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw the figures again, from a folder's files alone; or a cell before anything is run."""
+    """Draw figures; runs nothing.
+
+    Those of a comparison or run again, from the files in its FOLDER alone; or, with --cell, a cell from above and the
+    distribution of its rates.
+    """
     from syft_fl.experiment import Comparison, Result
 
     if (folder is None) == (cell is None):
@@ -164,7 +185,12 @@ def check(
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
-    """Validate an experiment; print it resolved, rho, its radio and each variant's airtime. Trains nothing."""
+    """Say what an experiment will be.
+
+    Trains nothing. Prints all settings, those left out of the file included; rho, the time of a float32 uplink phase
+    over the compute time; SNR, rates, airtime and losses of each radio; and what a round of each variant is expected
+    to take.
+    """
     from syft_fl.experiment import load, preview
 
     experiment = load(config, overrides or ())
@@ -176,11 +202,16 @@ def scenarios(
     parameters: Annotated[
         int,
         typer.Option(
-            help="Of the model whose airtime is told; as float32.", show_default="the document's CNN"
+            help="Parameters of the model whose airtime is told; in float32.",
+            show_default="1199882, a CNN for MNIST",
         ),
     ] = 1_199_882,
 ) -> None:
-    """List the scenarios that come with the package: SNR, rate and a model's airtime at the median."""
+    """List the scenarios in the package.
+
+    With SNR and rate of each, and how long a model is on the air. A scenario's name goes wherever an experiment file
+    does.
+    """
     from syft_fl.experiment.overview import overview
 
     typer.echo(overview(parameters))
@@ -209,7 +240,10 @@ def codecs(
         ),
     ] = None,
 ) -> None:
-    """Print what each codec costs and loses on one vector, beside D(R); draw it."""
+    """Compare all codecs on one vector.
+
+    Bits, error, gap to Shannon's distortion-rate function D(R), bias and speed of each; with --out also as a figure.
+    """
     from syft_fl.experiment.survey import of_kinds, shown, source_of, survey
     from syft_fl.learn import intra_op_threads
 

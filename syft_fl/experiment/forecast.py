@@ -104,11 +104,11 @@ def _radio_of(scenario: Scenario) -> tuple[Any, ...]:
 def _radio(name: str, scenario: Scenario, bits: int) -> list[str]:
     """A scenario's radio as lines of text."""
     survey = survey_cell(scenario, bits=bits)
-    rows: list[tuple[str, ...]] = [("", "5 %", "50 %", "95 %")]
+    rows: list[tuple[str, ...]] = [("below this are", "5 %", "50 %", "95 %")]
     for direction in (survey.uplink, survey.downlink):
         rows += _direction_rows(direction, bits)
     return [
-        f"# radio of {name}: {survey.who}, {BLOCKS} blocks, one UE at a time",
+        f"# radio of {name}: {survey.who} in {BLOCKS} fading blocks, each UE alone on the air",
         *_aligned(rows),
     ]
 
@@ -121,10 +121,14 @@ def _direction_rows(survey: DirectionSurvey, bits: int) -> list[tuple[str, ...]]
         rows.append((f"{name}: SNR [dB]", *(f"{level_db:.1f}" for level_db in survey.snr_db)))
     part = "" if survey.share == 1 else f" in 1/{1 / survey.share:.4g} of the band"
     rows.append((f"{name}: rate{part} [bit/s]", *(f"{rate_bps:,.0f}" for rate_bps in rates_bps)))
-    rows.append((f"{name}: airtime of {bits:,} bits at it [s]", *map(number, airtimes_s(rates_bps, bits))))
+    rows.append(
+        (f"{name}: airtime of {bits:,} bits at that rate [s]", *map(number, airtimes_s(rates_bps, bits)))
+    )
     if survey.lost is not None:
         lost, tried = int(survey.lost.sum()), survey.lost.size
-        rows.append((f"{name}: {lost} of {tried} such messages lost", "", f"{100 * lost / tried:.2g} %", ""))
+        rows.append(
+            (f"{name}: {lost} of {tried} such messages lost ({100 * lost / tried:.2g} %)", "", "", "")
+        )
     return rows
 
 

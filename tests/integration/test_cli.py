@@ -259,7 +259,7 @@ def test_every_scenario_is_checked_and_learns_digits(name: str, capsys: pytest.C
     assert ("warning: rho = " in said) == (name == "yang-2021")
     _, _, radio = printed.partition("# radio of the base scenario")
     for direction in ("uplink", "downlink"):
-        for row in (r"SNR \[dB\]", r"rate.* \[bit/s\]", r"airtime of [\d,]+ bits at it \[s\]"):
+        for row in (r"SNR \[dB\]", r"rate.* \[bit/s\]", r"airtime of [\d,]+ bits at that rate \[s\]"):
             (found,) = re.findall(rf"^# {direction}: {row} +(.*)$", radio, flags=re.MULTILINE)
             numbers = [float(number.replace(",", "")) for number in found.split()]
             assert len(numbers) == 3

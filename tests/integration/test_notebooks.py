@@ -12,7 +12,13 @@ from nbformat import NotebookNode
 from traitlets import default
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NAMES = ("01_first_federation", "02_quantisation_on_mnist", "03_real_pysyft_peers", "06_codecs_compared")
+NAMES = (
+    "01_first_federation",
+    "02_quantisation_on_mnist",
+    "03_real_pysyft_peers",
+    "04_radio",
+    "06_codecs_compared",
+)
 
 
 def _read(name: str) -> NotebookNode:

@@ -114,8 +114,8 @@ def test_a_preview_has_each_radio_once() -> None:
     text = preview(parse({"scenario": "yang-2021", "compute": {"kind": "balance"}, "variants": variants}))
     titles = [line for line in text.splitlines() if line.startswith("# radio of ")]
     assert titles == [
-        "# radio of the base scenario: 50 UEs, 32 blocks, one UE at a time",
-        "# radio of elsewhere: 50 UEs, 32 blocks, one UE at a time",
+        "# radio of the base scenario: 50 UEs in 32 fading blocks, each UE alone on the air",
+        "# radio of elsewhere: 50 UEs in 32 fading blocks, each UE alone on the air",
     ]
 
 
