@@ -15,7 +15,6 @@ from syft_fl.federation import (
     Population,
     Scenario,
     Stop,
-    choose_cohort,
     expected_downlink_phase_s,
 )
 from syft_fl.keys import Key
@@ -48,6 +47,12 @@ def _down(scenario: Scenario) -> pd.DataFrame:
     return transfers[transfers["direction"] == "downlink"]
 
 
+def drawn(ues: int, cohort: int, seed: int, round: int) -> tuple[str, ...]:
+    """The cohort of a round: uniform without replacement, by seed and round."""
+    generator = (Key(seed) / f"round{round}" / "cohort").numpy()
+    return tuple(f"ue{k}" for k in sorted(generator.choice(ues, cohort, replace=False).tolist()))
+
+
 def test_with_differences_and_partial_cohorts_a_multicast_splits_and_a_broadcast_does_not() -> None:
     codec = Uniform(bits=8)
     multicast, broadcast = (_down(_cast(cast, codec=codec)) for cast in ("multicast", "broadcast"))
@@ -68,7 +73,7 @@ def test_only_the_cohort_trains_and_learns_what_it_learns_by_multicast() -> None
     pd.testing.assert_frame_equal(broadcast.rounds[columns], multicast.rounds[columns])
     up = broadcast.transfers[broadcast.transfers["direction"] == "uplink"]
     for number, rows in up.groupby("round"):
-        cohort = choose_cohort(SCENARIO.population, key=Key(SCENARIO.seed), round=number)
+        cohort = drawn(SCENARIO.population.ues, SCENARIO.population.chosen, SCENARIO.seed, number)
         assert sorted(ue for ues in rows["ues"] for ue in ues) == sorted(cohort)
 
 
@@ -142,7 +147,7 @@ def test_at_a_fixed_rate_who_hears_too_badly_loses_it_and_pays_for_listening() -
     assert lost.map(len).between(1, 5).any()
     rounds = result.rounds.set_index("round").loc[1:]
     for number, missed in lost.items():
-        cohort = choose_cohort(Population(ues=6, cohort=3), key=Key(3), round=number)
+        cohort = drawn(6, 3, 3, number)
         assert rounds.loc[number, "arrived"] == len(set(cohort).difference(missed))
     spent = result.energy()
     assert spent["receive_j"].to_numpy() == pytest.approx(0.1 * down["airtime_s"].iloc[0])
@@ -154,7 +159,7 @@ def test_who_missed_a_difference_gets_the_next_one_to_what_it_holds_and_only_whe
     assert down.groupby("round").size().max() > 1
     holds = dict.fromkeys((f"ue{i}" for i in range(6)), 0)
     for number, frames in down.groupby("round"):
-        cohort = choose_cohort(Population(ues=6, cohort=3), key=Key(3), round=number)
+        cohort = drawn(6, 3, 3, number)
         newest = max(holds.values())
         served = {newest, *(holds[ue] for ue in cohort)}
         groups = {version: {ue for ue in holds if holds[ue] == version} for version in served}
