@@ -121,23 +121,29 @@ class CarrierSense:
         return ready_s
 
     def turn(self, flows: Sequence[Flow], links: Links, begin_s: float, memory: Memory) -> Turn:
-        rates_bps = _rates_bps(flows, links, begin_s)
-        able = [number for number in range(len(flows)) if rates_bps[number] > 0]
-        if not able:
-            return Turn(links.steady_until_s(time_s=begin_s), (), Memory())
-        tickets = [str(flows[number].offer.ticket) for number in able]
-        # Of each message: collisions in a row, counter, draws so far.
-        counters = {
-            ticket: list(memory.of_flows.get(ticket) or self._drawn(flows[number], 0, 0))
-            for number, ticket in zip(able, tickets, strict=True)
+        # Of each message: collisions in a row, the idle slot at which it sends (counted from the beginning, so that who
+        # waits need not be looked at), draws so far.
+        passed = memory.of_all.get("idle", 0)
+        of_flows = memory.of_flows
+        fresh = {
+            str(flow.offer.ticket): self._drawn(flow, 0, 0, passed)
+            for flow in flows
+            if str(flow.offer.ticket) not in of_flows
         }
-        idle = min(counters[ticket][1] for ticket in tickets)
-        on_air_s = begin_s + self.difs_s + idle * self.slot_s
-        senders = []
-        for number, ticket in zip(able, tickets, strict=True):
-            counters[ticket][1] -= idle
-            if counters[ticket][1] == 0:
-                senders.append(number)
+        due = [(fresh.get(ticket) or of_flows[ticket])[1] for ticket in _tickets(flows)]
+        able = list(range(len(flows)))
+        while able:
+            first = min([due[number] for number in able])
+            senders = [number for number in able if due[number] == first]
+            rates_bps = {number: self._rate_bps(flows[number], links, begin_s) for number in senders}
+            if all(rates_bps.values()):
+                break
+            # Who has no rate now does not start, and holds nobody up.
+            able = [number for number in able if rates_bps.get(number, 1.0) > 0]
+        else:
+            return Turn(links.steady_until_s(time_s=begin_s), (), Memory(of_flows=fresh))
+        first = max(first, passed)
+        on_air_s = begin_s + self.difs_s + (first - passed) * self.slot_s
         through = len(senders) == 1
         grants = []
         for number in senders:
@@ -145,18 +151,28 @@ class CarrierSense:
             bits = min(flow.left_bits, self.packet_bits)
             head_s = self.preamble_s + self.header_bits / rate_bps
             grants.append(Grant(flow, on_air_s, head_s + bits / rate_bps, bits if through else 0.0, rate_bps))
-            collisions, _, draws = counters[str(flow.offer.ticket)]
-            again = 0 if through else collisions + 1
-            counters[str(flow.offer.ticket)] = self._drawn(flow, again, draws)
+            ticket = str(flow.offer.ticket)
+            collisions, _, draws = fresh.get(ticket) or of_flows[ticket]
+            fresh[ticket] = self._drawn(flow, 0 if through else collisions + 1, draws, first)
         longest_s = max(grant.duration_s for grant in grants)
-        return Turn(on_air_s + longest_s + self.sifs_s + self.ack_s, tuple(grants), Memory(of_flows=counters))
+        learnt = Memory(of_flows=fresh, of_all={"idle": first})
+        return Turn(on_air_s + longest_s + self.sifs_s + self.ack_s, tuple(grants), learnt)
 
-    def _drawn(self, flow: Flow, collisions: int, draws: int) -> list[int]:
-        """A message's counter anew, after some collisions in a row and some draws."""
+    def _rate_bps(self, flow: Flow, links: Links, time_s: float) -> float:
+        offer = flow.offer
+        asked = {"share": 1.0, "time_s": time_s}
+        return min(links.rate_bps(ue, block=offer.block, **asked) for ue in offer.ues)
+
+    def _drawn(self, flow: Flow, collisions: int, draws: int, passed: int) -> list[int]:
+        """A message's counter anew, after some collisions in a row, some draws and some idle slots."""
         offer = flow.offer
         window = min((self.least + 1) * 2 ** min(collisions, 30) - 1, self.greatest)
         key = self.key / offer.ues[0] / offer.block / offer.serials[0] / draws
-        return [collisions, min(int(key.uniform() * (window + 1)), window), draws + 1]
+        return [collisions, passed + min(int(key.uniform() * (window + 1)), window), draws + 1]
+
+
+def _tickets(flows: Sequence[Flow]) -> list[str]:
+    return [str(flow.offer.ticket) for flow in flows]
 
 
 def _rates_bps(flows: Sequence[Flow], links: Links, time_s: float) -> list[float]:

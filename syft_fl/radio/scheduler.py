@@ -31,7 +31,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -45,11 +45,15 @@ __all__ = ["Policy", "SlotScheduler"]
 
 Policy = Literal["round-robin", "max-rate", "proportional"]
 
+_KEPT = 65_536
+_Asked = tuple[tuple[str, ...], int, int]
+"""UEs, fading block and number of groups."""
+
 _LEAST_AVERAGE_BPS = 1.0
 """Whoever had nothing so far comes first, and the others of those by rate."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class SlotScheduler:
     """A rule of turns (:mod:`~syft_fl.radio.turns`): one turn is one slot.
 
@@ -64,13 +68,14 @@ class SlotScheduler:
     slot_s: float
     policy: Policy
     window: float
+    _known: _Known = field(default_factory=lambda: _Known(), repr=False, compare=False)
 
     def begin_s(self, ready_s: float) -> float:
         slot = step_number(ready_s, self.slot_s)
         return ready_s if slot * self.slot_s == ready_s else next_step_s(ready_s, self.slot_s)
 
     def turn(self, flows: Sequence[Flow], links: Links, begin_s: float, memory: Memory) -> Turn:
-        rates = _Rates(flows, links, self.groups, begin_s)
+        rates = _Rates(flows, links, self.groups, begin_s, self._known.at(begin_s, links))
         end_s, learnt = next_step_s(begin_s, self.slot_s), Memory()
         if self.policy == "round-robin":
             counts, served = self._in_turn(flows, rates, memory.of_flows)
@@ -156,12 +161,34 @@ class SlotScheduler:
         return found
 
 
-class _Rates:
-    """Rates of the messages of one slot, with any number of groups; each is asked for once."""
+class _Known:
+    """Rates that were asked for: they hold from slot to slot until something changes."""
 
-    def __init__(self, flows: Sequence[Flow], links: Links, groups: int, time_s: float) -> None:
+    def __init__(self) -> None:
+        self._rates: dict[_Asked, float] = {}
+        self._from_s, self._until_s = 0.0, 0.0
+
+    def at(self, time_s: float, links: Links) -> dict[_Asked, float]:
+        """Those that hold at a time, to look up and to add to."""
+        if not self._from_s <= time_s < self._until_s or len(self._rates) > _KEPT:
+            self._rates.clear()
+            self._from_s, self._until_s = time_s, links.steady_until_s(time_s=time_s)
+        return self._rates
+
+
+class _Rates:
+    """Rates of the messages of one slot, with any number of groups."""
+
+    def __init__(
+        self,
+        flows: Sequence[Flow],
+        links: Links,
+        groups: int,
+        time_s: float,
+        known: dict[_Asked, float],
+    ) -> None:
         self._flows, self._links, self._groups, self._time_s = flows, links, groups, time_s
-        self._known: dict[tuple[int, int], float] = {}
+        self._known = known
         if all(len(flow.offer.ues) == 1 for flow in flows):
             ues, blocks = [flow.offer.ues[0] for flow in flows], [flow.offer.block for flow in flows]
             self._firsts = links.rates_bps(ues, share=1.0 / groups, blocks=blocks, time_s=time_s)
@@ -176,9 +203,11 @@ class _Rates:
         """The rate [bit/s] of a message with some groups; of several UEs, the slowest one's."""
         if count == 1:
             return float(self._firsts[number])
-        rate_bps = self._known.get((number, count))
+        offer = self._flows[number].offer
+        asked = (offer.ues, offer.block, count)
+        rate_bps = self._known.get(asked)
         if rate_bps is None:
-            rate_bps = self._known[number, count] = self._asked(number, count)
+            rate_bps = self._known[asked] = self._asked(number, count)
         return rate_bps
 
     def _asked(self, number: int, count: int) -> float:

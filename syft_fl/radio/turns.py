@@ -49,10 +49,12 @@ class Memory:
     Attributes:
         of_flows: by ticket; it goes with the message.
         of_ues: by name; it stays.
+        of_all: of the medium; it stays.
     """
 
     of_flows: Mapping[str, Any] = field(default_factory=dict)
     of_ues: Mapping[str, Any] = field(default_factory=dict)
+    of_all: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class TurnMedium:
         self._rule = rule
         self._offers = Offers()
         self._flows: list[Flow] = []
-        self._memory = Memory()
+        self._remember(Memory())
         self._free_s = 0.0
         self._silent = 0
         # The turn that is to come or under way, and its beginning; None: to be found.
@@ -136,7 +138,7 @@ class TurnMedium:
             **self._offers.state(),
             "free_s": self._free_s,
             "flows": [flow.state() for flow in self._flows],
-            "memory": asdict(self._memory),
+            "memory": asdict(Memory(self._of_flows, self._of_ues, self._of_all)),
             "silent": self._silent,
         }
 
@@ -145,9 +147,14 @@ class TurnMedium:
         self._offers.load(state)
         self._free_s = state["free_s"]
         self._flows = [Flow.of(flow, self._links) for flow in state["flows"]]
-        self._memory = Memory(**state["memory"])
+        self._remember(Memory(**state["memory"]))
         self._silent = state["silent"]
         self._planned = None
+
+    def _remember(self, memory: Memory) -> None:
+        self._of_flows = dict(memory.of_flows)
+        self._of_ues = dict(memory.of_ues)
+        self._of_all = dict(memory.of_all)
 
     def _turn_end_s(self) -> float:
         if not self._flows:
@@ -157,7 +164,8 @@ class TurnMedium:
             heads = list({flow.offer.ues: flow for flow in reversed(self._flows)}.values())[::-1]
             begin_s = self._rule.begin_s(max(self._free_s, min(flow.resume_s for flow in heads)))
             here = [flow for flow in heads if flow.resume_s <= begin_s]
-            self._planned = begin_s, self._rule.turn(here, self._links, begin_s, self._memory)
+            memory = Memory(self._of_flows, self._of_ues, self._of_all)
+            self._planned = begin_s, self._rule.turn(here, self._links, begin_s, memory)
             if self._planned[1].end_s == math.inf or self._silent > _MAX_SILENT_TURNS:
                 raise never(here[0].offer.ues[0], begin_s)
         return self._planned[1].end_s
@@ -189,8 +197,11 @@ class TurnMedium:
             if flow.left_bits == 0 and flow.end_pass(turn.end_s):
                 self._offers.ends(flow.transfer(turn.end_s))
                 over.add(flow.offer.ticket)
-        of_flows = {**self._memory.of_flows, **turn.memory.of_flows}
+        learnt = turn.memory
+        self._of_flows.update(learnt.of_flows)
+        self._of_ues.update(learnt.of_ues)
+        self._of_all.update(learnt.of_all)
         if over:
             self._flows = [flow for flow in self._flows if flow.offer.ticket not in over]
-            of_flows = {ticket: known for ticket, known in of_flows.items() if int(ticket) not in over}
-        self._memory = Memory(of_flows, {**self._memory.of_ues, **turn.memory.of_ues})
+            for ticket in over:
+                self._of_flows.pop(str(ticket), None)
