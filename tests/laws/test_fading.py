@@ -61,7 +61,9 @@ LAWS: list[tuple[FadingModel, Law, float]] = [
     (Nakagami(m=2.5, block="time"), nakagami_law(2.5), 1.4),
     (Nakagami(m=40.0), nakagami_law(40.0), 1 + 1 / 40),
 ]
-every_law = pytest.mark.parametrize(("model", "law", "mean_square"), LAWS, ids=lambda value: repr(value)[:40])
+every_law = pytest.mark.parametrize(
+    ("model", "law", "mean_square"), LAWS, ids=lambda value: getattr(value, "__qualname__", repr(value))[:40]
+)
 
 
 @every_law
@@ -127,7 +129,11 @@ CORRELATED = [
 ]
 
 
-@pytest.mark.parametrize(("model", "autocorrelation"), CORRELATED, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("model", "autocorrelation"),
+    CORRELATED,
+    ids=lambda value: getattr(value, "__qualname__", repr(value))[:30],
+)
 def test_fading_in_time_has_the_autocorrelation_of_its_name(
     model: Jakes | GaussMarkov, autocorrelation: Callable[[float], float]
 ) -> None:

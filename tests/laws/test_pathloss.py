@@ -94,7 +94,11 @@ PUBLISHED: list[tuple[Tr38901, Callable[..., float], tuple[float, float]]] = [
 every_scenario = pytest.mark.parametrize("model", [model for model, _, _ in PUBLISHED], ids=repr)
 
 
-@pytest.mark.parametrize(("model", "formula", "heights_m"), PUBLISHED, ids=lambda value: repr(value)[:60])
+@pytest.mark.parametrize(
+    ("model", "formula", "heights_m"),
+    PUBLISHED,
+    ids=lambda value: getattr(value, "__qualname__", repr(value))[:60],
+)
 @pytest.mark.parametrize("los", [True, False])
 def test_losses_are_those_of_the_published_table(
     model: Tr38901, formula: Callable[..., float], heights_m: tuple[float, float], los: bool
@@ -192,7 +196,9 @@ PROBABILITIES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "values"), PROBABILITIES, ids=lambda value: repr(value)[:60])
+@pytest.mark.parametrize(
+    ("model", "values"), PROBABILITIES, ids=lambda value: getattr(value, "__qualname__", repr(value))[:60]
+)
 def test_probability_of_a_line_of_sight_has_the_published_values(
     model: Tr38901, values: dict[float, float]
 ) -> None:
@@ -225,7 +231,7 @@ def test_ues_see_the_base_station_as_often_as_the_probability_says(
         (InF(hall="SH", los="always"), 4.3),
         (InF(hall="DL", los="never"), 7.2),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: getattr(value, "__qualname__", repr(value))[:40],
 )
 def test_shadowing_is_normal_in_decibels_around_the_loss(
     model: Tr38901, sigma_db: float, correlated: bool
