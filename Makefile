@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
+# How many processes run tests.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGING := setup.py pyproject.toml constraints.txt
@@ -31,7 +33,7 @@ demo: $(VENV)/installed
 	$(BIN)/python experiments/digits.py
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
@@ -46,7 +48,7 @@ imports: $(VENV)/installed-test
 check: lint types imports test
 
 check-all: lint types imports
-	$(BIN)/python -m pytest -q -m "long or not long"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "long or not long"
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/bench_codecs.py --check
@@ -55,6 +57,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/bench_send.py
 	$(BIN)/python tests/bench/bench_carriers.py
 	$(BIN)/python tests/bench/bench_round.py
+	$(BIN)/python tests/bench/bench_access.py
 	$(BIN)/python tests/bench/bench_sionna.py --check
 
 clean:

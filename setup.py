@@ -41,6 +41,7 @@ setup(
             "pandas-stubs",
             "pytest>=8.0",
             "pytest-cov>=5.0",
+            "pytest-xdist>=3.5",
             "ruff>=0.6",
             "simpy>=4.1",
             "nbclient>=0.10",

@@ -234,6 +234,11 @@ class Transport:
                 raise TransportError(
                     f"{message.sender!r} to {message.receiver!r}: one end must be the base station {self.hub!r}"
                 )
+            if message.kind == "model" and self.uplink.analog is not None:
+                raise TransportError(
+                    f"{message.sender!r} can't send its model by itself where uplink.analog lets the channel add up "
+                    "all; run a Simulation, or leave uplink.analog out"
+                )
             serial = self._serials[message.sender] + 1
             return [self._prepare("uplink", message, (message.sender,), serial)]
         ues = (message.receiver,) if isinstance(message.receiver, str) else message.receiver

@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
+import syft_fl as sy
 from syft_fl.data import Synthetic
-from syft_fl.errors import ConfigError
+from syft_fl.errors import ConfigError, TransportError
 from syft_fl.experiment import parse, preview, run
 from syft_fl.federation import Population, Scenario, Stop
 from syft_fl.learn import Pairwise, PerSample, Softmax, Training
@@ -110,5 +112,9 @@ class _Normed(nn.Module):
 def test_what_a_sum_can_not_do_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(ConfigError, match=r"population\.aggregator = 'pairwise' must be 'fedavg' where"):
         replace(SCENARIO, population=Population(ues=5, aggregator=Pairwise()))
+    hook = sy.TorchHook(torch, transport=sy.Transport(uplink=SCENARIO.uplink, cell=SCENARIO.cell))
+    model = nn.Linear(2, 2).send(sy.VirtualWorker(hook=hook, id="ue0"))  # type: ignore[operator]
+    with pytest.raises(TransportError, match=r"'ue0' can't send its model by itself where uplink\.analog"):
+        model.get()
     with pytest.raises(ConfigError, match=r"has buffers .* use GroupNorm"):
         run(SCENARIO, model=_Normed)
