@@ -10,7 +10,9 @@ import math
 from dataclasses import replace
 from typing import Annotated, Any
 
+from syft_fl.codecs import Summing
 from syft_fl.data import DATASETS, Digits
+from syft_fl.errors import ConfigError
 from syft_fl.federation.selection import SELECTIONS, Random, Selection
 from syft_fl.learn import (
     AGGREGATORS,
@@ -74,6 +76,12 @@ class Population:
             "without it all UEs are chosen, and there is nothing to select",
         )
         require(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1")
+        require_cohort = getattr(self.aggregator, "require_cohort", None)
+        if require_cohort is not None:
+            try:
+                require_cohort(self.chosen)
+            except ConfigError as error:
+                raise ConfigError(f"aggregator.{error}") from None
 
     @property
     def chosen(self) -> int:
@@ -145,13 +153,29 @@ class Scenario:
     stop: Stop = Stop()
 
     def __post_init__(self) -> None:
-        rule = self.population.aggregator
+        rule, uplink = self.population.aggregator, self.uplink
+        kind = getattr(rule, "kind", type(rule).__qualname__)
         require(
-            self.uplink.analog is None or isinstance(rule, FedAvg),
+            uplink.analog is None or isinstance(rule, FedAvg),
             "population.aggregator",
-            getattr(rule, "kind", type(rule).__name__),
+            kind,
             "'fedavg' where uplink.analog adds up models on the air",
             "the base station gets their weighted sum, and no model by itself",
+        )
+        adds_up = isinstance(uplink.codec, Summing) and uplink.delta and not uplink.error_feedback
+        require(
+            not (adds_up and getattr(rule, "needs_each", False)),
+            "population.aggregator",
+            kind,
+            f"one that sees no more than a mean where uplink.codec = {getattr(uplink.codec, 'kind', '')!r}",
+            "its payloads are added up before they are decoded; use kind = 'fedavg', or another codec",
+        )
+        require(
+            self.training.optimizer == "sgd" or not getattr(rule, "needs_sgd", False),
+            "training.optimizer",
+            self.training.optimizer,
+            f"'sgd' where population.aggregator = {kind!r}",
+            "the rule divides by steps that are linear in gradients",
         )
 
     def with_seed(self, seed: int) -> Scenario:

@@ -30,9 +30,19 @@ from syft_fl.federation.selection import State
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
-from syft_fl.learn import Averaging, Job, LoopEngine, build_seeded, evaluate
+from syft_fl.learn import (
+    Averaging,
+    FedAvg,
+    Job,
+    LoopEngine,
+    Memory,
+    build_seeded,
+    evaluate,
+    mean_rule,
+    next_model,
+)
 from syft_fl.transport import Arrival, Entry, Message, ModelContent, Transport
-from syft_fl.vectors import Layout, ModelState
+from syft_fl.vectors import Layout, ModelState, Vector
 from syft_fl.workers import Station, VirtualWorker
 
 __all__ = ["BS", "RoundRecord", "Simulation", "check_fits"]
@@ -117,6 +127,7 @@ class Simulation:
         self._told_loss = math.nan
         # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
         self._selection: State = {}
+        self._aggregation: Memory = {}  # what the rule of aggregation remembers
         self._arrived: dict[str, int] = {}
         self._frame_bits = dict.fromkeys(("uplink", "downlink"), float32_bits(self.model))
         self._jobs: dict[str, int] = {}
@@ -282,15 +293,31 @@ class Simulation:
         if now.added is not None:
             assert isinstance(now.added.content, ModelContent)
             return now.added.content.state
-        rule = self.scenario.population.aggregator
-        model = rule.aggregate(self.model, [(state, float(samples)) for state, samples in updates])
-        if not now.adding_up or len(now.adding_up) < len(updates) or not isinstance(rule, Averaging):
-            return model
+        rule, training = self.scenario.population.aggregator, self.scenario.training
+        weighted = [(state, float(samples)) for state, samples in updates]
+        added_up = self._added_up(now, updates)
+        if added_up is not None:
+            averaging = rule if isinstance(rule, Averaging) else FedAvg()
+            # Buffers travel beside the codec, and are averaged as they are.
+            mean = replace(averaging.aggregate(self.model, weighted), vector=added_up)
+            if isinstance(rule, Averaging):
+                return mean
+            weighted = [(mean, sum(weight for _, weight in weighted))]
+        # The header has a UE's samples, and its settings are known: that says how many steps it took.
+        steps = [training.effective_steps(samples, round=now.number) for _, samples in updates]
+        model, self._aggregation = next_model(
+            rule, self.model, weighted, steps=steps, memory=self._aggregation
+        )
+        return model
+
+    def _added_up(self, now: _Round, updates: list[tuple[ModelState, int]]) -> Vector | None:
+        """The mean of what arrived, where payloads are added up before they are decoded."""
+        averaging = mean_rule(self.scenario.population.aggregator)
+        if averaging is None or not now.adding_up or len(now.adding_up) < len(updates):
+            return None
         arrivals = [now.adding_up[name] for name in now.cohort if name in now.adding_up]
-        shares = rule.shares([float(arrival.samples) for arrival in arrivals])
-        vector = self.transport.aggregate(arrivals, shares)
-        # Buffers travel beside the codec, and are averaged as they are.
-        return model if vector is None else replace(model, vector=vector)
+        shares = averaging.shares([float(arrival.samples) for arrival in arrivals])
+        return self.transport.aggregate(arrivals, shares)
 
     def _limit_reached(self) -> str | None:
         stop = self.scenario.stop
@@ -396,6 +423,7 @@ class Simulation:
             "told_samples": dict(self._told_samples),
             "told_loss": self._told_loss,
             "selection": dict(self._selection),
+            "aggregation": dict(self._aggregation),
             "arrived": dict(self._arrived),
             "frame_bits": dict(self._frame_bits),
             "standalone": None if self._standalone is None else _plain(self._standalone.model),
@@ -414,6 +442,7 @@ class Simulation:
         self._told_samples = dict(state["told_samples"])
         self._told_loss = state["told_loss"]
         self._selection = state["selection"]
+        self._aggregation = state["aggregation"]
         self._arrived = dict(state["arrived"])
         self._frame_bits = dict(state["frame_bits"])
         if self._standalone is not None:

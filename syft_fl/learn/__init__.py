@@ -1,9 +1,21 @@
 """Local training, how its results are combined, and how samples are spread over UEs."""
 
-from syft_fl.learn.aggregation import AGGREGATORS, Aggregator, Averaging, FedAvg, Pairwise
+from syft_fl.learn.aggregation import (
+    AGGREGATORS,
+    Aggregator,
+    Averaging,
+    CountingSteps,
+    FedAvg,
+    Memory,
+    Pairwise,
+    Remembering,
+    mean_rule,
+    next_model,
+)
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
 from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
 from syft_fl.learn.evaluation import Evaluation, evaluate
+from syft_fl.learn.fednova import FedNova
 from syft_fl.learn.generators import global_generators, torch_generator
 from syft_fl.learn.models import (
     MLP,
@@ -18,7 +30,9 @@ from syft_fl.learn.models import (
 )
 from syft_fl.learn.own import OwnModel, own_model
 from syft_fl.learn.partition import IID, PARTITIONS, Dirichlet, Partition, Quantity, Shards
+from syft_fl.learn.robust import Krum, Median, MultiKrum, TrimmedMean
 from syft_fl.learn.schedule import SCHEDULES, Constant, Cosine, Exponential, Schedule, Step
+from syft_fl.learn.server_optimizers import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
 
 __all__ = [
@@ -36,24 +50,35 @@ __all__ = [
     "Compute",
     "Constant",
     "Cosine",
+    "CountingSteps",
     "Cycles",
     "Dirichlet",
     "DocumentCNN",
     "Engine",
     "Evaluation",
     "Exponential",
+    "FedAdagrad",
+    "FedAdam",
     "FedAvg",
+    "FedAvgM",
+    "FedNova",
+    "FedYogi",
     "Job",
+    "Krum",
     "LabelledSamples",
     "LeNet5",
     "LoopEngine",
+    "Median",
+    "Memory",
     "ModelFactory",
+    "MultiKrum",
     "Outcome",
     "OwnModel",
     "Pairwise",
     "Partition",
     "PerSample",
     "Quantity",
+    "Remembering",
     "ResNet18",
     "Schedule",
     "Shards",
@@ -61,10 +86,13 @@ __all__ = [
     "Step",
     "Training",
     "TrainingReport",
+    "TrimmedMean",
     "build_seeded",
     "evaluate",
     "global_generators",
     "intra_op_threads",
+    "mean_rule",
+    "next_model",
     "own_model",
     "torch_generator",
     "train",

@@ -1,16 +1,32 @@
-"""How updates become the next model.
+"""How updates become the next model: what a rule is, and the two plain ones.
+
+=============================================  ==================================================================
+``kind``                                       the next model
+=============================================  ==================================================================
+``fedavg``                                     the mean, weighted by samples; the default
+``pairwise``                                   the document's running average
+``fedavgm`` ``fedadagrad`` ``fedadam``         a step of the base station's own along the mean update
+``fedyogi``                                    (:mod:`~syft_fl.learn.server_optimizers`)
+``median`` ``trimmed-mean`` ``krum``           what a few wrong updates can't carry off
+``multi-krum``                                 (:mod:`~syft_fl.learn.robust`)
+``fednova``                                    updates over their local steps (:mod:`~syft_fl.learn.fednova`)
+``scaffold``                                   drift corrected by control variates (:mod:`~syft_fl.learn.scaffold`)
+=============================================  ==================================================================
 
 Updates come in a fixed order (that of the UEs, never of completion), since float32 sums depend on their order.
-Floating-point buffers (running means) are combined as parameters are; of integer buffers (counters) the largest
-is kept.
+Floating-point buffers (running means) are combined as parameters are, unless a rule says otherwise; of integer buffers
+(counters) the largest is kept.
+
+A rule is a value. What it remembers from round to round is a value too: :meth:`Remembering.step` gets it and gives
+it back, and it is part of a run's checkpoint. :func:`next_model` asks any rule in the way that it wants to be asked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,7 +35,22 @@ from syft_fl.errors import ConfigError
 from syft_fl.schema import Registry, schema
 from syft_fl.vectors import ModelState
 
-__all__ = ["AGGREGATORS", "Aggregator", "Averaging", "FedAvg", "Pairwise"]
+__all__ = [
+    "AGGREGATORS",
+    "Aggregator",
+    "Averaging",
+    "CountingSteps",
+    "FedAvg",
+    "Memory",
+    "Pairwise",
+    "Remembering",
+    "combine",
+    "mean_rule",
+    "next_model",
+]
+
+Memory = Mapping[str, Any]
+"""What a rule remembers: plain data and tensors, by name; empty before the first round."""
 
 AGGREGATORS = Registry("aggregator", "aggregate")
 """Aggregators by kind; ``AGGREGATORS(MyAggregator)`` adds one."""
@@ -27,7 +58,12 @@ AGGREGATORS = Registry("aggregator", "aggregate")
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """The settings of an aggregation rule: a frozen dataclass with a ``kind``."""
+    """The settings of an aggregation rule: a frozen dataclass with a ``kind``.
+
+    Three more things a rule may have: ``needs_each = True`` (a class attribute) where it makes nothing of a sum of
+    updates; ``needs_sgd = True`` where it is defined for local steps of SGD alone; and a method
+    ``require_cohort(users)`` that raises a ConfigError where it can't work with so many UEs in a round.
+    """
 
     kind: ClassVar[str]
 
@@ -58,6 +94,73 @@ class Averaging(Protocol):
             ConfigError: a weight is negative or not finite, or all are 0.
         """
         ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A rule that remembers something from round to round, as momentum does.
+
+    It sees no more of the updates than their weighted mean, so it may be given that instead of them: as one update,
+    with the sum of their weights. Its :meth:`~Aggregator.aggregate` is the step with nothing remembered.
+
+    Attributes:
+        mean: the rule of that mean.
+    """
+
+    @property
+    def mean(self) -> Averaging: ...
+
+    def step(
+        self, current: ModelState, updates: Sequence[tuple[ModelState, float]], memory: Memory
+    ) -> tuple[ModelState, Memory]:
+        """The next model, and what to remember; both follow from the arguments alone, which are not changed."""
+        ...
+
+
+@runtime_checkable
+class CountingSteps(Protocol):
+    """A rule that wants to know how far each UE went."""
+
+    def aggregate_steps(
+        self, current: ModelState, updates: Sequence[tuple[ModelState, float]], steps: Sequence[float]
+    ) -> ModelState:
+        """The next model.
+
+        Args:
+            current, updates: as of :meth:`Aggregator.aggregate`.
+            steps: of each update, the local steps that it is worth (:meth:`~syft_fl.learn.Training.effective_steps`).
+        """
+        ...
+
+
+def next_model(
+    rule: Aggregator,
+    current: ModelState,
+    updates: Sequence[tuple[ModelState, float]],
+    *,
+    steps: Sequence[float],
+    memory: Memory,
+) -> tuple[ModelState, Memory]:
+    """What a rule makes of a round, and what it remembers.
+
+    Args:
+        rule: any.
+        current, updates: as of :meth:`Aggregator.aggregate`.
+        steps: of each update, the local steps that it is worth; for rules that count them.
+        memory: what was remembered after the round before.
+    """
+    if isinstance(rule, Remembering):
+        return rule.step(current, updates, memory)
+    if isinstance(rule, CountingSteps):
+        return rule.aggregate_steps(current, updates, steps), memory
+    return rule.aggregate(current, updates), memory
+
+
+def mean_rule(rule: Aggregator) -> Averaging | None:
+    """The mean that is all a rule sees of the updates: it may be taken before they are decoded. None: it sees more."""
+    if isinstance(rule, Averaging):
+        return rule
+    return rule.mean if isinstance(rule, Remembering) else None
 
 
 @AGGREGATORS
@@ -96,7 +199,7 @@ class FedAvg:
                 total += share * tensor
             return total
 
-        return _combine([state for state, _ in updates], mean)
+        return combine([state for state, _ in updates], mean)
 
 
 @AGGREGATORS
@@ -120,10 +223,11 @@ class Pairwise:
         def fold(tensors: Sequence[Tensor]) -> Tensor:
             return reduce(lambda out, update: (update + out) / 2, tensors)
 
-        return _combine([current, *(state for state, _ in updates)], fold)
+        return combine([current, *(state for state, _ in updates)], fold)
 
 
-def _combine(states: Sequence[ModelState], mix: Callable[[Sequence[Tensor]], Tensor]) -> ModelState:
+def combine(states: Sequence[ModelState], mix: Callable[[Sequence[Tensor]], Tensor]) -> ModelState:
+    """A model of several: parameters and floating-point buffers mixed, of integer buffers the largest."""
     buffers = {}
     for name, first in states[0].buffers.items():
         tensors = [state.buffers[name] for state in states]

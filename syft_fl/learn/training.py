@@ -23,6 +23,7 @@ from syft_fl.keys import Key
 from syft_fl.learn.generators import torch_generator
 from syft_fl.learn.schedule import SCHEDULES, Constant, Schedule
 from syft_fl.schema import require, schema
+from syft_fl.vectors import Vector
 
 __all__ = ["LabelledSamples", "Training", "TrainingReport", "intra_op_threads", "train"]
 
@@ -39,13 +40,15 @@ class LabelledSamples(Protocol):
 
 @schema
 class Training:
-    """Local training of one UE in one round.
+    r"""Local training of one UE in one round.
 
     Attributes:
         optimizer: stock torch optimiser; a fresh one each round (its memory does not travel with the model).
         learning_rate: of the first round; the schedule scales it.
         momentum: of ``sgd``.
         weight_decay: of any of the three.
+        proximal_mu: FedProx's :math:`\mu`: each step's gradient has :math:`\mu\,(w - w_t)` added, which draws a UE
+            back to the model :math:`w_t` that it received. The reported loss is without the term. None: no term.
         batch_size: samples per step; the last batch of an epoch may be short.
         epochs: passes over the UE's samples between uploads; may be a fraction, rounded up to whole batches.
             None: one, unless ``steps`` is given.
@@ -53,12 +56,15 @@ class Training:
         schedule: how the learning rate changes with the round.
         threads: of torch within one operation, while this UE trains. Results may differ in the last bits between
             numbers of threads, so it is a setting and not the machine's number of cores.
+
+    Source of the proximal term: T. Li et al., *Federated Optimization in Heterogeneous Networks*, 2020, eq. (2).
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
     weight_decay: float = 0.0
+    proximal_mu: float | None = None
     batch_size: int = 16
     epochs: float | None = None
     steps: int | None = None
@@ -76,6 +82,12 @@ class Training:
             "it has its own; use optimizer = 'sgd' for this one",
         )
         require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "at least 0 and finite")
+        require(
+            self.proximal_mu is None or 0 <= self.proximal_mu < math.inf,
+            "proximal_mu",
+            self.proximal_mu,
+            "at least 0 and finite",
+        )
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(
             self.epochs is None or 0 < self.epochs < math.inf, "epochs", self.epochs, "above 0 and finite"
@@ -109,9 +121,44 @@ class Training:
         epochs, rest = divmod(self.steps_for(samples), math.ceil(samples / self.batch_size))
         return epochs * samples + rest * self.batch_size
 
+    def rate(self, round: int) -> float:
+        """Learning rate of a round."""
+        return self.learning_rate * self.schedule.factor(round)
+
+    def effective_steps(self, samples: int, *, round: int) -> float:
+        r"""Plain steps of SGD that a UE's local training is worth: how far it gets under a constant gradient of 1,
+        over the learning rate.
+
+        That is the sum of the weights :math:`a_i` with which each step's gradient is in the update,
+        :math:`\|a\|_1` in the FedNova paper: the number of steps :math:`\tau` without momentum,
+
+        .. math:: \frac{1}{1-\rho}\Bigl(\tau - \frac{\rho\,(1 - \rho^\tau)}{1-\rho}\Bigr)
+            \quad\text{with momentum } \rho, \qquad
+            \frac{1 - (1 - \eta\mu)^\tau}{\eta\mu}
+            \quad\text{with a proximal term } \mu
+
+        and with both what their recursion gives. Weight decay counts as part of the gradient. Of Adam there is no such
+        number: the update is not linear in gradients.
+
+        Source: J. Wang et al., *Tackling the Objective Inconsistency Problem in Heterogeneous Federated Optimization*,
+        2020, section 4.1.
+
+        Example:
+            >>> Training(batch_size=16, epochs=2).effective_steps(50, round=1)
+            8.0
+        """
+        steps, mu = self.steps_for(samples), self.proximal_mu or 0.0
+        if self.momentum == mu == 0:
+            return float(steps)
+        way, velocity, pull = 0.0, 0.0, self.rate(round) * mu
+        for _ in range(steps):
+            velocity = self.momentum * velocity + 1 - pull * way
+            way += velocity
+        return way
+
     def new_optimizer(self, module: nn.Module, *, round: int) -> torch.optim.Optimizer:
         """A fresh torch optimiser at this round's learning rate."""
-        rate = self.learning_rate * self.schedule.factor(round)
+        rate = self.rate(round)
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 module.parameters(), lr=rate, momentum=self.momentum, weight_decay=self.weight_decay
@@ -139,7 +186,13 @@ class TrainingReport:
 
 
 def train(
-    module: nn.Module, samples: LabelledSamples, *, training: Training, key: Key, round: int
+    module: nn.Module,
+    samples: LabelledSamples,
+    *,
+    training: Training,
+    key: Key,
+    round: int,
+    correction: Vector | None = None,
 ) -> TrainingReport:
     """Train a module in place, in training mode.
 
@@ -150,6 +203,7 @@ def train(
         key: batches are drawn from ``key / "batches"``; whatever the module draws from torch's global generator
             (dropout) is served from ``key / "dropout"``.
         round: federated round, counted from 1, for the schedule.
+        correction: [entries] added to the gradient of every step (SCAFFOLD's :math:`c - c_i`); None: nothing.
 
     Raises:
         DataError: there are no samples.
@@ -159,18 +213,49 @@ def train(
         raise DataError("a UE without samples can't train; use another partition, or fewer UEs")
     module.train()
     optimizer = training.new_optimizer(module, round=round)
+    terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
     steps, processed, total_loss = training.steps_for(len(y)), 0, 0.0
     with torch_generator(key / "dropout"):
         for index in _batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
             optimizer.zero_grad()
             loss = F.cross_entropy(module(x[index]), y[index])
             loss.backward()  # type: ignore[no-untyped-call]
+            if terms is not None:
+                terms.add_to_gradients()
             optimizer.step()
             processed += len(index)
             total_loss += loss.item() * len(index)
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)
+
+
+class _LocalTerms:
+    """What is added to each step's gradient, where something is: a pull back to the start, a fixed correction."""
+
+    def __init__(self, module: nn.Module, mu: float, correction: Vector | None) -> None:
+        # As in a Layout: each parameter once, floating-point ones only.
+        self._parameters = [p for p in module.parameters() if p.is_floating_point()]
+        self._mu = mu
+        self._start = [p.detach().clone() for p in self._parameters] if mu else []
+        self._fixed: list[Tensor] = []
+        if correction is not None:
+            parts = torch.split(correction, [p.numel() for p in self._parameters])
+            self._fixed = [part.view_as(p) for part, p in zip(parts, self._parameters, strict=True)]
+
+    @classmethod
+    def of(cls, module: nn.Module, *, mu: float | None, correction: Vector | None) -> _LocalTerms | None:
+        return cls(module, mu or 0.0, correction) if mu or correction is not None else None
+
+    @torch.no_grad()
+    def add_to_gradients(self) -> None:
+        for index, parameter in enumerate(self._parameters):
+            if parameter.grad is None:  # frozen, or not used: the optimiser leaves it alone, too
+                continue
+            if self._start:
+                parameter.grad.add_(parameter - self._start[index], alpha=self._mu)
+            if self._fixed:
+                parameter.grad.add_(self._fixed[index])
 
 
 @torch.no_grad()
