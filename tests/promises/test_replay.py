@@ -144,9 +144,10 @@ ON_THE_AIR: dict[str, Any] = {
 }
 
 
-# What a scheduler remembers of UEs, and lost packets.
+# What a scheduler remembers of UEs and the base station of steps, and lost packets.
 IN_SLOTS: dict[str, Any] = {
     **SCENARIO,
+    "population": {**SCENARIO["population"], "aggregator": {"kind": "fedadam"}},
     "uplink": {
         "codec": {"kind": "uniform", "bits": 3},
         "link": {
