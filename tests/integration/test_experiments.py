@@ -35,7 +35,8 @@ NEEDS_DATA = pytest.mark.skipif(not os.environ.get("SYFT_FL_DATA"), reason="SYFT
             ],
         ),
         pytest.param("mnist", ["data.test_samples=50"], marks=NEEDS_DATA),
-        pytest.param("codecs", ["data.test_samples=50"], marks=NEEDS_DATA),
+        # Sixteen codecs, each with its figures: a minute and more.
+        pytest.param("codecs", ["data.test_samples=50"], marks=[NEEDS_DATA, pytest.mark.long]),
         pytest.param("cifar10", ["data.test_samples=50", "population.cohort=2"], marks=NEEDS_DATA),
     ],
 )
