@@ -7,7 +7,9 @@ the mean samples, in one frame. When that has gone out, those who got it send at
 
 from __future__ import annotations
 
-from syft_fl.transport import Arrival, Message, ModelContent, Statistics, Transport
+from collections.abc import Mapping
+
+from syft_fl.transport import Arrival, Message, Statistics, Transport
 
 __all__ = ["SumOnTheAir"]
 
@@ -55,7 +57,7 @@ class SumOnTheAir:
         outgoing, content = arrival.outgoing, arrival.content
         if outgoing.direction == "downlink":
             self._telling -= 1
-        elif content is not None and not isinstance(content, ModelContent | tuple):
+        elif isinstance(content, Mapping):
             self._reports[outgoing.ues[0]] = Statistics(content["mean"], content["square"]), arrival.samples
 
     def go_on(self, cohort: tuple[str, ...], waiting: set[str], *, now_s: float) -> None:

@@ -5,8 +5,8 @@ from syft_fl.transport.direction import Direction, Downlink, Uplink
 from syft_fl.transport.frame import OVERHEAD_BYTES, Frame
 from syft_fl.transport.layers import LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
-from syft_fl.transport.message import Content, Delivery, Message, MessageKind, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing
+from syft_fl.transport.message import Content, Delivery, Message, MessageKind, ModelContent, Signal
+from syft_fl.transport.outgoing import Accepted, Arrival, Landed, Outgoing, outgoing_state
 from syft_fl.transport.pysyft_peers import SyftCarrier
 from syft_fl.transport.references import References
 from syft_fl.transport.superposed import Statistics
@@ -15,6 +15,7 @@ from syft_fl.transport.transport import Transport
 __all__ = [
     "CARRIERS",
     "OVERHEAD_BYTES",
+    "Accepted",
     "Arrival",
     "Carrier",
     "CarrierModel",
@@ -24,6 +25,7 @@ __all__ = [
     "Downlink",
     "Entry",
     "Frame",
+    "Landed",
     "Ledger",
     "LinkMemory",
     "Local",
@@ -33,8 +35,10 @@ __all__ = [
     "Outgoing",
     "Pipeline",
     "References",
+    "Signal",
     "Statistics",
     "SyftCarrier",
     "Transport",
     "Uplink",
+    "outgoing_state",
 ]

@@ -46,7 +46,19 @@ _HAS_LOSS = 0x80  # beside the message class
 _MOST = float(np.finfo(np.float32).max)
 _MAGIC = b"SF"
 _FORMAT = 1
-_KINDS: tuple[MessageKind, ...] = ("model", "data", "value", "control")
+_KINDS: tuple[MessageKind, ...] = (
+    "model",
+    "data",
+    "value",
+    "control",
+    "skip",
+    "request",
+    "grant",
+    "ack",
+    "nack",
+    "hello",
+    "bye",
+)
 
 OVERHEAD_BYTES = _HEADER.size + _CRC.size
 """Bytes that every frame adds to its body (and its training loss, if it has one)."""

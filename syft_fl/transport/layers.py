@@ -130,13 +130,14 @@ class Pipeline:
         error_feedback: bool = False,
         erasure: bool = False,
         analog: bool = False,
+        holds_back: bool = False,
     ) -> Pipeline:
         """The pipeline of a direction's settings.
 
-        A lossless codec needs no layers, but where parts may be missing (these are then 0 of a difference), and where
-        differences are sent without any codec (``analog``).
+        A lossless codec needs no layers, but where parts may be missing (these are then 0 of a difference), where
+        differences are sent without any codec (``analog``), and where whole updates are held back and owed.
         """
-        if not delta or (codec.lossless and not erasure and not analog):
+        if not delta or (codec.lossless and not erasure and not analog and not holds_back):
             return cls(codec, (), erasure)
         return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure)
 

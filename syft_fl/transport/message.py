@@ -15,9 +15,22 @@ from torch import Tensor
 
 from syft_fl.vectors import Layout, ModelState
 
-__all__ = ["Content", "Delivery", "Message", "MessageKind", "ModelContent"]
+__all__ = ["Content", "Delivery", "Message", "MessageKind", "ModelContent", "Signal"]
 
-MessageKind = Literal["model", "data", "value", "control"]
+MessageKind = Literal[
+    "model",
+    "data",
+    "value",
+    "control",
+    # Of the protocol (:mod:`syft_fl.federation.protocol`), beside ``model``.
+    "skip",
+    "request",
+    "grant",
+    "ack",
+    "nack",
+    "hello",
+    "bye",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +41,23 @@ class ModelContent:
     layout: Layout
 
 
-Content = ModelContent | tuple[Tensor, ...] | Mapping[str, Any]
-"""Of a ``model``; of ``data`` or ``value`` (plain tensors); of ``control`` (small JSON-like facts)."""
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a frame of the protocol says that brings nothing: all of it is in the header, but for a few bytes.
+
+    Attributes:
+        number: of the message that it is about.
+        version: of a model.
+        detail: what else it says.
+    """
+
+    number: int = 0
+    version: int = 0
+    detail: bytes = b""
+
+
+Content = ModelContent | tuple[Tensor, ...] | Mapping[str, Any] | Signal
+"""Of a ``model``; of ``data`` or ``value`` (plain tensors); of ``control`` (small JSON-like facts); of the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,7 @@ class Message:
         loss: the training loss that a model's sender reports, not a number if unknown; it travels where the codec of
             the uplink asks for it.
         about: the object that it brings or asks for, as the ledger names it; empty: the stream. It does not travel.
+        reference: the version that an upload is a difference to; None: the one that its sender is known to hold.
     """
 
     kind: MessageKind
@@ -60,6 +89,7 @@ class Message:
     samples: int = 0
     loss: float = float("nan")
     about: str = ""
+    reference: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

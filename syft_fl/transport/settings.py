@@ -24,11 +24,12 @@ class Settings(Generic[D]):
         common: for every UE that has nothing of its own.
     """
 
-    def __init__(self, common: D) -> None:
+    def __init__(self, common: D, *, holds_back: bool = False) -> None:
         self.common: D = common
+        self._holds_back = holds_back
         self._changes: dict[str, dict[str, Any]] = {}
         self._own: dict[str, D] = {}
-        self._pipeline = _pipeline(common)
+        self._pipeline = _pipeline(common, holds_back)
         self._own_pipelines: dict[str, Pipeline] = {}
 
     def of(self, ue: str) -> D:
@@ -65,9 +66,9 @@ class Settings(Generic[D]):
             own[ue] = {**own.get(ue, {}), **changes}
         settings = {name: replace(common, **fields) for name, fields in own.items()}
         self.common, self._changes, self._own = common, own, settings
-        self._pipeline, self._own_pipelines = _pipeline(common), {}
+        self._pipeline, self._own_pipelines = _pipeline(common, self._holds_back), {}
         for name, mine in settings.items():
-            wanted = _pipeline(mine)
+            wanted = _pipeline(mine, self._holds_back)
             self._own_pipelines[name] = next((p for p in self._pipelines() if p == wanted), wanted)
 
     def _pipelines(self) -> Iterator[Pipeline]:
@@ -75,7 +76,7 @@ class Settings(Generic[D]):
         yield from self._own_pipelines.values()
 
 
-def _pipeline(direction: Uplink | Downlink) -> Pipeline:
+def _pipeline(direction: Uplink | Downlink, holds_back: bool) -> Pipeline:
     if isinstance(direction, Downlink):
         return Pipeline.of(direction.codec, delta=direction.delta)
     return Pipeline.of(
@@ -84,4 +85,5 @@ def _pipeline(direction: Uplink | Downlink) -> Pipeline:
         error_feedback=direction.error_feedback,
         erasure=direction.erasure,
         analog=direction.analog is not None,
+        holds_back=holds_back and direction.error_feedback,
     )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -40,8 +40,18 @@ from syft_fl.transport.frame import (
 )
 from syft_fl.transport.layers import Decoded, Encoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
-from syft_fl.transport.message import Content, Delivery, Message, ModelContent
-from syft_fl.transport.outgoing import Arrival, Outgoing, Part, Written, missing_bits
+from syft_fl.transport.message import Content, Delivery, Message, ModelContent, Signal
+from syft_fl.transport.outgoing import (
+    Accepted,
+    Arrival,
+    Landed,
+    Outgoing,
+    Part,
+    Written,
+    missing_bits,
+    outgoing_state,
+    restored,
+)
 from syft_fl.transport.parallel import Ahead, Before, Parallel, owing
 from syft_fl.transport.references import References
 from syft_fl.transport.settings import Settings
@@ -52,6 +62,8 @@ __all__ = ["Transport"]
 
 _DOWNLOADS = "/downloads"
 """Name of the downloads' counter beside the UEs' own."""
+
+_SIGNALS = ("skip", "request", "grant", "ack", "nack", "hello", "bye")
 
 _Memories = dict[tuple[str, str], LinkMemory]
 
@@ -66,6 +78,8 @@ class Transport:
         hub: the base station's name.
         users: how many UEs a static split of the band is made for.
         carrier: who hands the bytes over; the default is this process itself.
+        holds_back: a UE may keep an update to itself (a trigger). With error feedback it is then owed, also where
+            the codec is lossless.
 
     Example:
         >>> import torch
@@ -86,8 +100,10 @@ class Transport:
         hub: str = "me",
         users: int = 1,
         carrier: CarrierModel | None = None,
+        holds_back: bool = False,
     ) -> None:
-        self._up, self._down = Settings(uplink or Uplink()), Settings(downlink or Downlink())
+        self._up = Settings(uplink or Uplink(), holds_back=holds_back)
+        self._down = Settings(downlink or Downlink())
         self.key = Key(key) if isinstance(key, int) else key
         self.hub = hub
         self.carrier = (carrier or Local()).open(hub)
@@ -116,6 +132,7 @@ class Transport:
         self._sum: Sum | None = None
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self._last_received: tuple[bytes, ModelContent] | None = None
+        self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
 
     @property
     def uplink(self) -> Uplink:
@@ -239,9 +256,12 @@ class Transport:
                     f"{message.sender!r} can't send its model by itself where uplink.analog lets the channel add up "
                     "all; run a Simulation, or leave uplink.analog out"
                 )
-            serial = self._serials[message.sender] + 1
+            signal = message.content if isinstance(message.content, Signal) else None
+            serial = signal.number if signal is not None else self._serials[message.sender] + 1
             return [self._prepare("uplink", message, (message.sender,), serial)]
         ues = (message.receiver,) if isinstance(message.receiver, str) else message.receiver
+        if isinstance(message.content, Signal):
+            return [self._prepare("downlink", message, ues, message.content.number)]
         groups: dict[tuple[int, int], list[str]] = {}
         for ue in ues:
             # Equal pipelines are one object.
@@ -308,6 +328,9 @@ class Transport:
                 ) from None
             side = pack_tensors(list(content.state.buffers.values()))
             raw_bits = 32 * content.layout.length + 8 * len(side)
+        elif isinstance(content, Signal):
+            reference, raw_bits = content.version, 8 * len(content.detail)
+            payload = Payload(content.detail, raw_bits)
         elif isinstance(content, Mapping):
             body = pack_facts(content)
             payload, raw_bits = Payload(body, 8 * len(body)), 8 * len(body)
@@ -361,6 +384,8 @@ class Transport:
         self._count(outgoing)
 
     def _count(self, outgoing: Outgoing) -> None:
+        if outgoing.kind in _SIGNALS:  # numbered by what they are about
+            return
         # Uploads are counted per UE, downloads once for all: a multicast has one number.
         counter = outgoing.ues[0] if outgoing.direction == "uplink" else _DOWNLOADS
         self._serials[counter] = max(self._serials[counter], outgoing.serial)
@@ -442,10 +467,9 @@ class Transport:
 
     def roll_back(self, outgoing: Outgoing) -> None:
         """Settle a frame that does not arrive: lost, or prepared but held back. Its update returns to the residual."""
-        if outgoing.direction == "uplink" and outgoing.pipeline and outgoing.encoded:
-            link = (outgoing.ues[0], outgoing.stream)
-            before = self._sender.get(link, LinkMemory())
-            self._remember(link, outgoing.pipeline.rolled_back(outgoing.encoded, before))
+        pipeline, encoded = outgoing.pipeline, outgoing.encoded
+        if outgoing.direction == "uplink" and pipeline and encoded:
+            self._settle_upload(outgoing, lambda before: pipeline.rolled_back(encoded, before))
 
     def residual(self, ue: str, stream: str) -> Vector | None:
         """What a UE's earlier uploads failed to deliver; None for nothing."""
@@ -466,6 +490,148 @@ class Transport:
         if self._sum is not None and self._sum.end_s <= to_s:
             arrivals.append(self._arrive_sum(self._sum))
         return arrivals
+
+    def land(self, to_s: float) -> list[Landed | Arrival]:
+        """As :meth:`advance`, but nothing is settled: the ends of transmissions, for the protocol to decide on.
+
+        What landed is then decoded by :meth:`accept`, and each end's memory follows what that end knows
+        (:meth:`commit`, :meth:`roll_back`, :meth:`acknowledge`). A sum on the air is settled at once, for nobody
+        answers it.
+        """
+        ended: list[Landed] = []
+        for direction in ("downlink", "uplink"):
+            for transfer in self._media[direction].advance(to_s):
+                ended.append(Landed(*self._landed(direction, transfer)))
+        ended.sort(key=lambda landed: landed.transfer.end_s)
+        if self._sum is not None and self._sum.end_s <= to_s:
+            return [*ended, self._arrive_sum(self._sum)]
+        return list(ended)
+
+    def hand_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
+        """The bytes of a frame as its receivers have them, through the carrier."""
+        return self._handed_over(outgoing, receivers)
+
+    def accept(
+        self,
+        outgoing: Outgoing,
+        receivers: Sequence[str],
+        *,
+        data: bytes | None = None,
+        part: Part | None = None,
+        keep: Mapping[str, int] | None = None,
+    ) -> Accepted:
+        """Decode what came, and let the *receiving* end remember it. The sending end knows nothing of it yet.
+
+        Args:
+            receivers: who decodes it.
+            data: the bytes as they came; None: the carrier hands them over.
+            part: what came, where that is not all of it.
+            keep: of a UE, the version that it must not drop (it still trains from it).
+
+        Raises:
+            FrameError: damaged, or no frame.
+            TransportError: it refers to a version that the receiver does not hold; it must answer NACK.
+        """
+        if part is not None:
+            content = self._remembered(outgoing, part.frame, part.decoded, receivers, keep)
+            return Accepted(content, part.frame, None, part.decoded)
+        received = self._handed_over(outgoing, receivers) if data is None else data
+        frame = Frame.unpack(received, untouched=received is outgoing.frame)
+        if frame.kind != "model":
+            return Accepted(_opened(frame), frame, None, None)
+        if outgoing.direction == "downlink":
+            for ue in receivers:
+                held = self.references.held(ue, outgoing.stream)
+                if frame.reference and frame.reference not in held:
+                    raise TransportError(
+                        f"{ue!r} does not hold version {frame.reference} of {outgoing.stream!r}; send a whole model"
+                    )
+            if frame.loss is not None:
+                for ue in receivers:
+                    self._told[ue, outgoing.stream] = frame.loss, frame.samples
+        if self._last_accepted is not None and self._last_accepted[0] is received:
+            _, content, decoded = self._last_accepted
+            self._hold(receivers, outgoing.stream, frame, content.state.vector, keep)
+            return Accepted(content, frame, None, decoded)
+        written, pipeline = self._written(outgoing, frame), self._pipeline(outgoing)
+        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        content = self._remembered(outgoing, frame, decoded, receivers, keep)
+        if outgoing.direction == "downlink":
+            self._last_accepted = (received, content, decoded)
+        sums = outgoing.direction == "uplink" and pipeline.sums
+        return Accepted(content, frame, written if sums else None, decoded)
+
+    def _remembered(
+        self,
+        outgoing: Outgoing,
+        frame: Frame,
+        decoded: Decoded,
+        receivers: Sequence[str],
+        keep: Mapping[str, int] | None,
+    ) -> ModelContent:
+        """A model as it was decoded, once the receiving end remembers it."""
+        if outgoing.direction == "uplink":
+            if decoded.codec_memory:
+                self._receiver[outgoing.ues[0], outgoing.stream] = LinkMemory(codec=decoded.codec_memory)
+        else:
+            self._hold(receivers, outgoing.stream, frame, decoded.vector, keep)
+        return self._content(outgoing.stream, frame, decoded.vector)
+
+    def _hold(
+        self, ues: Sequence[str], stream: str, frame: Frame, vector: Vector, keep: Mapping[str, int] | None
+    ) -> None:
+        if not self._keeps_references:
+            return
+        for ue in ues:
+            kept = (keep or {}).get(ue, 0)
+            self.references.hold(ue, stream, frame.serial, vector, since=frame.reference, keep=kept)
+
+    def lift(self, outgoing: Outgoing) -> Outgoing:
+        """Take what a UE owes out of its residual, for it is in an upload whose fate may stay unknown for long.
+
+        What the UE holds back meanwhile is then owed beside it; :meth:`commit` and :meth:`roll_back` add up both.
+        """
+        if outgoing.direction != "uplink" or outgoing.encoded is None or outgoing.lifted:
+            return outgoing
+        link = (outgoing.ues[0], outgoing.stream)
+        before = self._sender.get(link, LinkMemory())
+        self._restore_memory(self._sender, link, replace(before, residual=None))
+        return replace(outgoing, lifted=True)
+
+    def commit(self, outgoing: Outgoing, decoded: Decoded) -> None:
+        """Let the sending UE remember an upload that the base station is known to have decoded."""
+        pipeline, encoded = self._pipeline(outgoing), outgoing.encoded
+        assert encoded is not None
+        self._settle_upload(outgoing, lambda before: pipeline.committed(encoded, decoded, before))
+
+    def _settle_upload(self, outgoing: Outgoing, settled: Callable[[LinkMemory], LinkMemory]) -> None:
+        link = (outgoing.ues[0], outgoing.stream)
+        before = self._sender.get(link, LinkMemory())
+        after = settled(before)
+        if outgoing.lifted and before.residual is not None and after.residual is not before.residual:
+            owed = before.residual if after.residual is None else after.residual + before.residual
+            after = replace(after, residual=owed)
+        self._remember(link, after)
+
+    def hold_back(self, message: Message) -> None:
+        """Settle a model that its UE keeps to itself: with error feedback it is owed, and paid by the next upload."""
+        content, link = message.content, (message.sender, message.stream)
+        pipeline = self._up.pipeline(message.sender)
+        reference = self.references.vector(self._reference("uplink", message, message.sender))
+        if not isinstance(content, ModelContent) or not pipeline.feeds_back or reference is None:
+            return
+        before = self._sender.get(link, LinkMemory())
+        owed = pipeline.difference(content.state.vector, reference=reference, memory=before)
+        self._remember(link, replace(before, residual=owed))
+
+    def acknowledge(self, ue: str, stream: str, version: int) -> None:
+        """The base station knows from now on that a UE holds a version: the next difference may refer to it."""
+        if self._keeps_references:
+            self.references.know(ue, stream, version)
+
+    def disown(self, ue: str, stream: str) -> None:
+        """The base station no longer counts on any version at a UE: the next model goes to it whole."""
+        self.references.unknow(ue, stream)
 
     def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
         outgoing, transfer, part = self._landed(direction, transfer)
@@ -545,9 +711,7 @@ class Transport:
                 for ue in receivers:
                     self._told[ue, outgoing.stream] = frame.loss, frame.samples
             return content, frame, written
-        if frame.kind == "control":
-            return unpack_facts(frame.payload), frame, None
-        return unpack_tensors(frame.payload), frame, None
+        return _opened(frame), frame, None
 
     def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
         """The frame's bytes as they came to the other end."""
@@ -659,6 +823,8 @@ class Transport:
     def _reference(self, direction: str, message: Message, ue: str) -> int:
         """The version that this message will refer to; 0 where it is no delta."""
         is_delta = message.kind == "model" and self._settings(direction).pipeline(ue).needs_reference
+        if is_delta and message.reference is not None:
+            return message.reference
         return self.references.version(ue, message.stream) if is_delta else 0
 
     def _context(
@@ -819,6 +985,12 @@ class Transport:
                 ended += [self._landed(direction, transfer) for transfer in medium.advance(to_s)]
         return ended
 
+    def restored(self, state: Mapping[str, Any]) -> Outgoing:
+        """A frame on its way, from what :func:`~syft_fl.transport.outgoing.outgoing_state` says of it."""
+        direction, ues = state["direction"], state["ues"]
+        pipeline = self._settings(direction).pipeline(ues[0]) if state["kind"] == "model" else None
+        return restored(state, pipeline)
+
     def forget(self, stream: str) -> None:
         """Let go of all that is remembered of a stream: its model is no more."""
         self.references.forget_stream(stream)
@@ -829,12 +1001,14 @@ class Transport:
         self._sums.pop(stream, None)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the future depends on, as plain data and tensors.
+        """Everything that the future depends on, frames on the air too, as plain data and tensors.
 
         Raises:
-            TransportError: a frame is on the air, or :meth:`configure` was used, of which no checkpoint knows.
+            TransportError: a ``parallel()`` block is open, models are being added up on the air, or
+                :meth:`configure` was used, of which no checkpoint knows.
         """
-        self._require_quiet("state()")
+        if self._block is not None or self._sum is not None:
+            self._require_quiet("state()")
         if self._reconfigured:
             raise TransportError(
                 "settings were changed by configure(), which a checkpoint does not hold; "
@@ -848,11 +1022,22 @@ class Transport:
             "sums": {stream: dict(memory) for stream, memory in self._sums.items()},
             "told": [[*link, *told] for link, told in self._told.items()],
             "serials": dict(self._serials),
+            "in_flight": [[*at, outgoing_state(outgoing)] for at, outgoing in self._in_flight.items()],
+            "layouts": list(self._layouts),
             "ledger": self.ledger.totals(),
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state` gave."""
+    def load(self, state: Mapping[str, Any], *, layout: Layout | None = None) -> None:
+        """Take over what :meth:`state` gave.
+
+        Args:
+            layout: of the streams that had one; None: each gets it with its next message.
+        """
+        if layout is not None:
+            self._layouts = dict.fromkeys(state["layouts"], layout)
+        self._in_flight = {
+            (direction, ticket): self.restored(sent) for direction, ticket, sent in state["in_flight"]
+        }
         for name, medium in self._media.items():
             medium.load(state["media"][name])
         self.references = References.restore(state["references"])
@@ -863,6 +1048,15 @@ class Transport:
         self._serials = Counter(state["serials"])
         for name, value in state["ledger"].items():
             setattr(self.ledger, name, value)
+
+
+def _opened(frame: Frame) -> Content:
+    """What a frame that is no model brings."""
+    if frame.kind in _SIGNALS:
+        return Signal(frame.serial, frame.reference, bytes(frame.payload))
+    if frame.kind == "control":
+        return unpack_facts(frame.payload)
+    return unpack_tensors(frame.payload)
 
 
 def _memory_state(memory: LinkMemory) -> dict[str, Any]:
