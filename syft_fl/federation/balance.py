@@ -23,6 +23,7 @@ from syft_fl.data import Dataset
 from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
+from syft_fl.federation.variates import float32_state
 from syft_fl.keys import Key
 from syft_fl.learn import Balance, build_seeded
 from syft_fl.radio import Link, Phases, expected_phase_s
@@ -111,13 +112,14 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
 
 
 def upload_bits(scenario: Scenario, dataset: Dataset) -> int:
-    """Bits of one UE's float32 upload, header and CRC included.
+    """Bits of one UE's float32 upload, header and CRC included; with its control variate, where it sends one.
 
     Raises:
         ConfigError: the model does not fit the data.
     """
     module = build_seeded(scenario.model, dataset.shape, dataset.classes, Key(scenario.seed) / "model")
-    return float32_bits(Layout.of(module).read(module))
+    model = Layout.of(module).read(module)
+    return float32_bits(float32_state(scenario.population.aggregator, model))
 
 
 def settle(scenario: Scenario, budget: Budget) -> Scenario:

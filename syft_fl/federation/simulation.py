@@ -29,6 +29,7 @@ from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
+from syft_fl.federation.variates import Variates, float32_state
 from syft_fl.keys import Key
 from syft_fl.learn import (
     Averaging,
@@ -36,6 +37,7 @@ from syft_fl.learn import (
     Job,
     LoopEngine,
     Memory,
+    Scaffold,
     build_seeded,
     evaluate,
     mean_rule,
@@ -128,8 +130,11 @@ class Simulation:
         # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
         self._selection: State = {}
         self._aggregation: Memory = {}  # what the rule of aggregation remembers
+        self.variates = self._new_variates()  # SCAFFOLD's
         self._arrived: dict[str, int] = {}
-        self._frame_bits = dict.fromkeys(("uplink", "downlink"), float32_bits(self.model))
+        self._frame_bits = dict.fromkeys(
+            ("uplink", "downlink"), float32_bits(float32_state(scenario.population.aggregator, self.model))
+        )
         self._jobs: dict[str, int] = {}
         self._started = False
         self.round = 0
@@ -180,7 +185,7 @@ class Simulation:
         return cohort
 
     def _distribute(self, cohort: tuple[str, ...]) -> None:
-        content = ModelContent(self.model, self.layout)
+        content = self._download()
         heard = self._told_samples.values()
         message = Message(
             "model",
@@ -204,7 +209,10 @@ class Simulation:
         if outgoing.direction == "uplink":
             (name,) = outgoing.ues
             if isinstance(arrival.content, ModelContent):
-                now.updates[name] = (arrival.content.state, arrival.samples)
+                state = arrival.content.state
+                if self.variates is not None:
+                    state = self.variates.arrived(name, state)
+                now.updates[name] = (state, arrival.samples)
                 self._arrived[name] = now.number
                 self._told_samples[name] = arrival.samples
                 if arrival.loss is not None and math.isfinite(arrival.loss):
@@ -214,10 +222,15 @@ class Simulation:
             now.waiting.discard(name)
             return
         now.waiting -= set(arrival.transfer.lost)
-        assert isinstance(arrival.content, ModelContent) or not arrival.received
+        if not arrival.received:
+            return
+        assert isinstance(arrival.content, ModelContent)
+        state = arrival.content.state
+        if self.variates is not None:
+            state = self.variates.heard(state, arrival.received)
         for name in arrival.received:
             ue = self.ues[name]
-            ue.receive(arrival.content.state, at_s=arrival.transfer.end_s)  # type: ignore[union-attr]
+            ue.receive(state, at_s=arrival.transfer.end_s)
             if name in now.waiting:
                 self._submit(ue)
                 self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
@@ -248,7 +261,7 @@ class Simulation:
             ue.name,
             BS,
             _STREAM,
-            ModelContent(outcome.state, self.layout),
+            self._upload(ue, outcome.state, now),
             round=now.number,
             samples=len(ue.samples),
             loss=outcome.report.loss,
@@ -258,6 +271,19 @@ class Simulation:
             return
         (outgoing,) = self.transport.prepare(message)
         self.transport.offer(outgoing, now_s=self.clock.now_s)
+
+    def _download(self) -> ModelContent:
+        if self.variates is None:
+            return ModelContent(self.model, self.layout)
+        return self.variates.down(self.model)
+
+    def _upload(self, ue: UE, trained: ModelState, now: _Round) -> ModelContent:
+        if self.variates is None:
+            return ModelContent(trained, self.layout)
+        training, samples = self.scenario.training, len(ue.samples)
+        return self.variates.up(
+            ue.name, ue.model, trained, training=training, samples=samples, round=now.number
+        )
 
     def _charge(self, ue: UE) -> None:
         """Write down what a UE has computed until now, and what it spent on it."""
@@ -270,6 +296,8 @@ class Simulation:
         updates = [now.updates[name] for name in now.cohort if name in now.updates]
         self._frame_bits |= now.frame_bits
         self.model = self._aggregate(now, updates)
+        if self.variates is not None:
+            self.variates.close(now.cohort)
         train_loss = _mean_loss(now.losses, now.cohort)
         reported = _mean_loss(now.reported, now.cohort)
         self._told_loss = self._told_loss if reported is None else reported
@@ -383,9 +411,16 @@ class Simulation:
     def _twin(self) -> UE:
         return UE(self._worker("standalone"), self.ues[ue_name(0)].samples, self.model)
 
+    def _new_variates(self) -> Variates | None:
+        if not isinstance(self.scenario.population.aggregator, Scaffold):
+            return None
+        return Variates(self.layout, ues=len(self.ues), owed=self.transport.feeds_back)
+
     def _submit(self, ue: UE) -> None:
         key = self.key / ue.name / f"training{ue.trainings}"
         ue.trainings += 1
+        # The twin hears of no variate, and learns without.
+        variates = None if ue is self._standalone else self.variates
         self._jobs[ue.name] = self._engine.submit(
             Job(
                 ue=ue.name,
@@ -394,6 +429,7 @@ class Simulation:
                 training=self.scenario.training,
                 key=key,
                 round=self.round,
+                correction=None if variates is None else variates.correction(ue.name),
             )
         )
 
@@ -426,6 +462,7 @@ class Simulation:
             "aggregation": dict(self._aggregation),
             "arrived": dict(self._arrived),
             "frame_bits": dict(self._frame_bits),
+            "variates": None if self.variates is None else self.variates.state(),
             "standalone": None if self._standalone is None else _plain(self._standalone.model),
         }
 
@@ -445,6 +482,8 @@ class Simulation:
         self._aggregation = state["aggregation"]
         self._arrived = dict(state["arrived"])
         self._frame_bits = dict(state["frame_bits"])
+        if self.variates is not None:
+            self.variates.load(state["variates"])
         if self._standalone is not None:
             self._standalone.receive(ModelState(*state["standalone"]), at_s=self.clock.now_s)
             self._standalone.trainings = self.round

@@ -31,6 +31,7 @@ from syft_fl.learn.models import (
 from syft_fl.learn.own import OwnModel, own_model
 from syft_fl.learn.partition import IID, PARTITIONS, Dirichlet, Partition, Quantity, Shards
 from syft_fl.learn.robust import Krum, Median, MultiKrum, TrimmedMean
+from syft_fl.learn.scaffold import Scaffold, mean_step
 from syft_fl.learn.schedule import SCHEDULES, Constant, Cosine, Exponential, Schedule, Step
 from syft_fl.learn.server_optimizers import FedAdagrad, FedAdam, FedAvgM, FedYogi
 from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
@@ -80,6 +81,7 @@ __all__ = [
     "Quantity",
     "Remembering",
     "ResNet18",
+    "Scaffold",
     "Schedule",
     "Shards",
     "Softmax",
@@ -92,6 +94,7 @@ __all__ = [
     "global_generators",
     "intra_op_threads",
     "mean_rule",
+    "mean_step",
     "next_model",
     "own_model",
     "torch_generator",

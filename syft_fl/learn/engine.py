@@ -15,7 +15,7 @@ from torch import nn
 from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
 from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
-from syft_fl.vectors import Layout, ModelState
+from syft_fl.vectors import Layout, ModelState, Vector
 
 __all__ = ["Engine", "Job", "LoopEngine", "Outcome"]
 
@@ -31,6 +31,7 @@ class Job:
         training: how it trains.
         key: its random stream for this training.
         round: federated round, counted from 1.
+        correction: [entries] added to the gradient of every step; None: nothing.
     """
 
     ue: str
@@ -39,6 +40,7 @@ class Job:
     training: Training
     key: Key
     round: int
+    correction: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +102,12 @@ class LoopEngine:
             )
         self._layout.write(job.state, self._module)
         with intra_op_threads(job.training.threads):
-            report = train(self._module, job.samples, training=job.training, key=job.key, round=job.round)
+            report = train(
+                self._module,
+                job.samples,
+                training=job.training,
+                key=job.key,
+                round=job.round,
+                correction=job.correction,
+            )
         return Outcome(self._layout.read(self._module), report)

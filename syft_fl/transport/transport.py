@@ -475,6 +475,10 @@ class Transport:
         """What a UE's earlier uploads failed to deliver; None for nothing."""
         return self._sender.get((ue, stream), LinkMemory()).residual
 
+    def feeds_back(self, ue: str) -> bool:
+        """Whether a UE keeps what its uploads failed to deliver, for the next one."""
+        return self._up.pipeline(ue).feeds_back
+
     def next_event_s(self) -> float:
         """When something happens next on the air [s]; infinity where nothing is on its way."""
         sum_s = math.inf if self._sum is None else self._sum.end_s

@@ -23,6 +23,7 @@ from syft_fl.learn import (
     MultiKrum,
     Pairwise,
     Remembering,
+    Scaffold,
     TrimmedMean,
     mean_rule,
     next_model,
@@ -40,6 +41,7 @@ ALL = [
     Krum(byzantine=1),
     MultiKrum(byzantine=1, kept=2),
     FedNova(),
+    Scaffold(),
 ]
 REMEMBERING = [FedAvgM(), *ADAPTIVE]
 KINDS = {rule.kind: rule for rule in ALL}

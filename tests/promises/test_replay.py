@@ -162,7 +162,16 @@ IN_SLOTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6)])
+# What UEs and the base station remember of gradients.
+WITH_VARIATES: dict[str, Any] = {
+    **SCENARIO,
+    "population": {**SCENARIO["population"], "aggregator": {"kind": "scaffold"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6), (WITH_VARIATES, 6)]
+)
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path
 ) -> None:
