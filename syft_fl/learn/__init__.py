@@ -33,6 +33,16 @@ from syft_fl.learn.partition import IID, PARTITIONS, Dirichlet, Partition, Quant
 from syft_fl.learn.robust import Krum, Median, MultiKrum, TrimmedMean
 from syft_fl.learn.schedule import SCHEDULES, Constant, Cosine, Exponential, Schedule, Step
 from syft_fl.learn.server_optimizers import FedAdagrad, FedAdam, FedAvgM, FedYogi
+from syft_fl.learn.slowdown import (
+    SLOWDOWNS,
+    ExponentialSlowdown,
+    LognormalSlowdown,
+    ParetoSlowdown,
+    Slowdown,
+    Stragglers,
+    UniformSlowdown,
+)
+from syft_fl.learn.slowdown_trace import SlowdownTrace
 from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
 
 __all__ = [
@@ -43,6 +53,7 @@ __all__ = [
     "MODELS",
     "PARTITIONS",
     "SCHEDULES",
+    "SLOWDOWNS",
     "Aggregator",
     "Averaging",
     "Balance",
@@ -57,6 +68,7 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Exponential",
+    "ExponentialSlowdown",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
@@ -67,6 +79,7 @@ __all__ = [
     "Krum",
     "LabelledSamples",
     "LeNet5",
+    "LognormalSlowdown",
     "LoopEngine",
     "Median",
     "Memory",
@@ -75,6 +88,7 @@ __all__ = [
     "Outcome",
     "OwnModel",
     "Pairwise",
+    "ParetoSlowdown",
     "Partition",
     "PerSample",
     "Quantity",
@@ -82,11 +96,15 @@ __all__ = [
     "ResNet18",
     "Schedule",
     "Shards",
+    "Slowdown",
+    "SlowdownTrace",
     "Softmax",
     "Step",
+    "Stragglers",
     "Training",
     "TrainingReport",
     "TrimmedMean",
+    "UniformSlowdown",
     "build_seeded",
     "evaluate",
     "global_generators",
