@@ -21,7 +21,7 @@ from syft_fl.federation import (
     compute_times,
     expected_downlink_phase_s,
     expected_rounds,
-    mean_samples,
+    mean_compute_s,
     measure,
     settle,
     upload_bits,
@@ -158,7 +158,7 @@ def _forecast(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     if analog is not None:
         up_s += analog.duration_s(layout.length, bandwidth_hz=bandwidth_hz(scenario.uplink.link))
     down_s = expected_downlink_phase_s(scenario, down, cohorts=expected.cohorts)
-    compute_s = scenario.compute.seconds(mean_samples(scenario, dataset))
+    compute_s = mean_compute_s(scenario, dataset)
     seconds = (down_s, compute_s, up_s, down_s + compute_s + up_s)
     return (f"{up:,}", f"{up / layout.length:.3f}", f"{down:,}", *(number(value) for value in seconds))
 

@@ -172,7 +172,7 @@ def _run_resolved(
     progress: Progress,
 ) -> Result:
     """Run a scenario whose compute time is in seconds, or read it where it is finished."""
-    config = plain(scenario) | {"balance": asdict(budget)}
+    config = plain(scenario) | {"balance": plain(budget)}
     folder = RunFolder(out) if out is not None else None
     if folder is not None and folder.finished and not force and folder.config == config:
         return Result.load(folder.path, name=name)

@@ -7,7 +7,9 @@ from syft_fl.federation.balance import (
     expected_downlink_phase_s,
     expected_rounds,
     expected_uplink_phase_s,
+    mean_compute_s,
     mean_samples,
+    mean_slowdown,
     measure,
     settle,
     upload_bits,
@@ -28,6 +30,7 @@ from syft_fl.federation.selection import (
     Selection,
 )
 from syft_fl.federation.simulation import BS, RoundRecord, Simulation, check_fits
+from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.ue import UE
 
 __all__ = [
@@ -56,11 +59,15 @@ __all__ = [
     "compute_times",
     "expected_downlink_phase_s",
     "expected_rounds",
+    "expected_slowdown",
     "expected_uplink_phase_s",
     "look",
+    "mean_compute_s",
     "mean_samples",
+    "mean_slowdown",
     "measure",
     "settle",
+    "slowdown_of",
     "ue_name",
     "upload_bits",
 ]

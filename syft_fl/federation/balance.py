@@ -10,6 +10,11 @@ It is the mean over the first 32 rounds. Who takes part in them is chosen round 
 remembers, at the time at which that round's uplink phase begins, as if every update arrived. (In a run the choice comes
 earlier, before the model is sent; where fading is a function of time, rates have changed by the upload.) A compute time
 that is still to be balanced counts as 0 in these choices: only a selection with a deadline looks at it.
+
+The denominator is what the mean UE takes: the compute model's nominal time, times the mean factor of the scenario's
+slowdown (:mod:`syft_fl.learn.slowdown`), where it has one; of factors that are fixed per UE, the mean of those that the
+base scenario draws. So balance chooses the nominal time with which rho holds *with* the base scenario's slowdown. A
+round that waits for all waits for the slowest, which takes longer than the mean.
 """
 
 from __future__ import annotations
@@ -23,9 +28,10 @@ from syft_fl.data import Dataset
 from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
+from syft_fl.federation.slowing import expected_slowdown
 from syft_fl.federation.variates import float32_state
 from syft_fl.keys import Key
-from syft_fl.learn import Balance, build_seeded
+from syft_fl.learn import Balance, PerSample, build_seeded
 from syft_fl.radio import Link, Phases, expected_phase_s
 from syft_fl.transport import OVERHEAD_BYTES
 from syft_fl.transport.frame import pack_tensors
@@ -39,7 +45,9 @@ __all__ = [
     "expected_rounds",
     "expected_uplink_phase_s",
     "float32_bits",
+    "mean_compute_s",
     "mean_samples",
+    "mean_slowdown",
     "measure",
     "settle",
     "upload_bits",
@@ -58,8 +66,9 @@ class Budget:
         uplink_phase_s: the cohort's whole float32 uplink phase [s], the mean over 32 rounds.
         upload_s: the same per upload [s].
         samples: what the mean UE processes in a round.
-        compute_s: its compute time of a round [s].
+        compute_s: its compute time of a round [s], slowed down as it is on average.
         rho: uplink phase over compute time.
+        slowdown: mean factor by which that is longer than nominal; None where the scenario has no slowdown.
     """
 
     upload_bits: int
@@ -68,12 +77,23 @@ class Budget:
     samples: float
     compute_s: float
     rho: float
+    slowdown: float | None = None
 
     def __str__(self) -> str:
+        slowed = "" if self.slowdown is None else f" on average, {self.slowdown:.3g} times the nominal one"
         return (
             f"rho = {self.rho:.3g}: float32 uplink phase {self.uplink_phase_s:.3g} s "
-            f"({self.upload_s:.3g} s per upload), compute {self.compute_s:.3g} s per round"
+            f"({self.upload_s:.3g} s per upload), compute {self.compute_s:.3g} s per round{slowed}"
         )
+
+    def resolved(self, balance: Balance) -> PerSample:
+        """The nominal time per sample with which this budget is balanced as wished."""
+        return balance.resolved(self.uplink_phase_s, self.samples * self.factor)
+
+    @property
+    def factor(self) -> float:
+        """Mean factor on the compute time, 1 where there is no slowdown."""
+        return 1.0 if self.slowdown is None else self.slowdown
 
     def check(self) -> None:
         """Warn where transmission or compute vanishes beside the other."""
@@ -96,19 +116,17 @@ def measure(base: Scenario, dataset: Dataset) -> Budget:
     bits = upload_bits(base, dataset)
     expected = expected_rounds(base, bits, compute_s=compute_times(base, dataset))
     phase_s = expected.uplink_phase_s
-    samples = mean_samples(base, dataset)
-    compute = base.compute
-    if isinstance(compute, Balance):
-        compute = compute.resolved(phase_s, samples)
-    compute_s = compute.seconds(samples)
-    return Budget(
+    unsettled = Budget(
         upload_bits=bits,
         uplink_phase_s=phase_s,
         upload_s=phase_s / expected.uploads,
-        samples=samples,
-        compute_s=compute_s,
-        rho=phase_s / compute_s if compute_s > 0 else math.inf,
+        samples=mean_samples(base, dataset),
+        compute_s=0.0,
+        rho=math.inf,
+        slowdown=None if base.population.slowdown is None else mean_slowdown(base, dataset),
     )
+    compute_s = unsettled.factor * settle(base, unsettled).compute.seconds(unsettled.samples)
+    return replace(unsettled, compute_s=compute_s, rho=phase_s / compute_s if compute_s > 0 else math.inf)
 
 
 def upload_bits(scenario: Scenario, dataset: Dataset) -> int:
@@ -126,7 +144,7 @@ def settle(scenario: Scenario, budget: Budget) -> Scenario:
     """A scenario with its compute time in seconds; balance means balance with the *base* scenario's uplink phase."""
     if not isinstance(scenario.compute, Balance):
         return scenario
-    return replace(scenario, compute=scenario.compute.resolved(budget.uplink_phase_s, budget.samples))
+    return replace(scenario, compute=budget.resolved(scenario.compute))
 
 
 def float32_bits(model: ModelState) -> int:
@@ -253,20 +271,41 @@ def _expected_phase_s(
 
 
 def compute_times(scenario: Scenario, dataset: Dataset) -> Callable[[str], float]:
-    """Each UE's compute time of a round [s]; 0 while it is to be balanced."""
+    """Each UE's compute time of a round [s], slowed down as it is on average; 0 while it is to be balanced."""
     if isinstance(scenario.compute, Balance):
         return _no_time
-    samples = _samples(scenario, dataset)
-    mean = sum(samples) / len(samples)
-    charged = [mean] * len(samples) if scenario.population.equal_compute else samples
-    times_s = {ue_name(index): scenario.compute.seconds(count) for index, count in enumerate(charged)}
+    times_s = {
+        ue: scenario.compute.seconds(samples) * expected_slowdown(scenario, ue)
+        for ue, samples in _charged_samples(scenario, dataset).items()
+    }
     return times_s.__getitem__
+
+
+def mean_compute_s(scenario: Scenario, dataset: Dataset) -> float:
+    """Compute time of the mean UE in a round [s], slowed down as it is on average."""
+    nominal_s = scenario.compute.seconds(mean_samples(scenario, dataset))
+    return nominal_s if scenario.population.slowdown is None else nominal_s * mean_slowdown(scenario, dataset)
+
+
+def mean_slowdown(scenario: Scenario, dataset: Dataset) -> float:
+    """Mean over UEs of what their trainings' times are multiplied by, weighted with their nominal times."""
+    charged = _charged_samples(scenario, dataset)
+    slowed = [samples * expected_slowdown(scenario, ue) for ue, samples in charged.items()]
+    return math.fsum(slowed) / math.fsum(charged.values())
 
 
 def mean_samples(scenario: Scenario, dataset: Dataset) -> float:
     """Samples that the mean UE processes in a round."""
     samples = _samples(scenario, dataset)
     return sum(samples) / len(samples)
+
+
+def _charged_samples(scenario: Scenario, dataset: Dataset) -> dict[str, float]:
+    """What each UE's compute time of a round is that of, before it is slowed down."""
+    samples = _samples(scenario, dataset)
+    mean = sum(samples) / len(samples)
+    charged = [mean] * len(samples) if scenario.population.equal_compute else samples
+    return {ue_name(index): count for index, count in enumerate(charged)}
 
 
 def _samples(scenario: Scenario, dataset: Dataset) -> list[float]:

@@ -16,7 +16,8 @@ class Computation:
         ue: who computed.
         samples: what it was charged for, repeats counted; where compute is equal, what the mean UE processes.
         end_s: when it was done [s].
-        energy_j: spent on it [J]; 0 where the compute model says nothing of energy.
+        energy_j: spent on it [J]: that of the work, however much longer than nominal it took; 0 where the compute model
+            says nothing of energy.
     """
 
     round: int

@@ -21,12 +21,14 @@ from syft_fl.learn import (
     MLP,
     MODELS,
     PARTITIONS,
+    SLOWDOWNS,
     Aggregator,
     Balance,
     Compute,
     FedAvg,
     ModelFactory,
     Partition,
+    Slowdown,
     Training,
 )
 from syft_fl.radio import Cell
@@ -46,6 +48,7 @@ class Population:
         selection: who is chosen (:mod:`~syft_fl.federation.selection`); None: ``random``, that is uniformly without
             replacement.
         equal_compute: every UE takes the mean UE's compute time; false: each its own, by its samples.
+        slowdown: a factor on that for each training, or each UE (:mod:`syft_fl.learn.slowdown`); None: 1.
         aggregator: how updates become the next model.
         eval_every: rounds between tests of the model (the last round is always tested).
         standalone: also train a twin of ue0 that never sends or receives, and test it beside the federation.
@@ -55,6 +58,7 @@ class Population:
     cohort: int | None = None
     selection: Annotated[Selection, SELECTIONS] | None = None
     equal_compute: bool = True
+    slowdown: Annotated[Slowdown, SLOWDOWNS] | None = None
     aggregator: Annotated[Aggregator, AGGREGATORS] = FedAvg()
     eval_every: int = 1
     standalone: bool = False

@@ -27,6 +27,7 @@ from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
+from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
 from syft_fl.federation.variates import Variates, float32_state
@@ -178,7 +179,7 @@ class Simulation:
             now_s=self.clock.now_s,
             links={direction: self.transport.radio(direction) for direction in ("uplink", "downlink")},
             bits=self._frame_bits,
-            compute_s=lambda name: self.scenario.compute.seconds(self._charged_samples(self.ues[name])),
+            compute_s=self._expected_compute_s,
             age=ages(self._arrived, self.round),
         )
         cohort, self._selection = choose_cohort(self.scenario.population, view, self._selection)
@@ -233,7 +234,9 @@ class Simulation:
             ue.receive(state, at_s=arrival.transfer.end_s)
             if name in now.waiting:
                 self._submit(ue)
-                self.clock.schedule(ue.compute(self._charged_samples(ue)), "computed", ue=name)
+                factor = slowdown_of(self.scenario, name, training=ue.trainings - 1)
+                done_s = ue.compute(self._charged_samples(ue), factor=factor)
+                self.clock.schedule(done_s, "computed", ue=name)
 
     def _on_sum(self, arrival: Arrival, now: _Round) -> None:
         """A frame of what goes before a sum on the air, or the sum itself."""
@@ -439,6 +442,10 @@ class Simulation:
     def _charged_samples(self, ue: UE) -> float:
         equal = self.scenario.population.equal_compute
         return self._mean_samples if equal else self._processed(ue)
+
+    def _expected_compute_s(self, name: str) -> float:
+        nominal_s = self.scenario.compute.seconds(self._charged_samples(self.ues[name]))
+        return nominal_s * expected_slowdown(self.scenario, name)
 
     def close(self) -> None:
         """Let go of what the carrier holds, when no step is to follow."""

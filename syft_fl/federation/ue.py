@@ -42,7 +42,12 @@ class UE:
         self._model = self.worker.hold(model.vector)
         self.worker.time_s = max(self.worker.time_s, at_s)
 
-    def compute(self, samples: float) -> float:
-        """Let the time of a training pass at this UE; when it is done [s]."""
-        self.worker.compute(samples)
+    def compute(self, samples: float, *, factor: float = 1.0) -> float:
+        """Let the time of a training pass at this UE; when it is done [s].
+
+        Args:
+            samples: what it is charged for, repeats counted.
+            factor: how much longer it takes than nominal.
+        """
+        self.worker.compute(samples, factor=factor)
         return self.worker.time_s

@@ -34,6 +34,16 @@ from syft_fl.learn.robust import Krum, Median, MultiKrum, TrimmedMean
 from syft_fl.learn.scaffold import Scaffold, mean_step
 from syft_fl.learn.schedule import SCHEDULES, Constant, Cosine, Exponential, Schedule, Step
 from syft_fl.learn.server_optimizers import FedAdagrad, FedAdam, FedAvgM, FedYogi
+from syft_fl.learn.slowdown import (
+    SLOWDOWNS,
+    ExponentialSlowdown,
+    LognormalSlowdown,
+    ParetoSlowdown,
+    Slowdown,
+    Stragglers,
+    UniformSlowdown,
+)
+from syft_fl.learn.slowdown_trace import SlowdownTrace
 from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
 
 __all__ = [
@@ -44,6 +54,7 @@ __all__ = [
     "MODELS",
     "PARTITIONS",
     "SCHEDULES",
+    "SLOWDOWNS",
     "Aggregator",
     "Averaging",
     "Balance",
@@ -58,6 +69,7 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Exponential",
+    "ExponentialSlowdown",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
@@ -68,6 +80,7 @@ __all__ = [
     "Krum",
     "LabelledSamples",
     "LeNet5",
+    "LognormalSlowdown",
     "LoopEngine",
     "Median",
     "Memory",
@@ -76,6 +89,7 @@ __all__ = [
     "Outcome",
     "OwnModel",
     "Pairwise",
+    "ParetoSlowdown",
     "Partition",
     "PerSample",
     "Quantity",
@@ -84,11 +98,15 @@ __all__ = [
     "Scaffold",
     "Schedule",
     "Shards",
+    "Slowdown",
+    "SlowdownTrace",
     "Softmax",
     "Step",
+    "Stragglers",
     "Training",
     "TrainingReport",
     "TrimmedMean",
+    "UniformSlowdown",
     "build_seeded",
     "evaluate",
     "global_generators",

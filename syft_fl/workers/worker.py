@@ -271,9 +271,9 @@ class VirtualWorker:
 
         return search_at(self, query)
 
-    def compute(self, samples: float) -> None:
-        """Let the time pass that the hook's compute model asks for so many samples."""
-        self.time_s += self.hook.compute.seconds(samples)
+    def compute(self, samples: float, *, factor: float = 1.0) -> None:
+        """Let the time pass that the hook's compute model asks for so many samples, times a factor."""
+        self.time_s += factor * self.hook.compute.seconds(samples)
 
     def run(self, fn: Callable[..., Any], *handles: Any, samples: float = 0) -> Any:
         """Run plain torch here, at full speed.
