@@ -20,8 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor
-
 from syft_fl.federation.staleness import STALENESS, Polynomial, Staleness
 from syft_fl.learn import FedAvg
 from syft_fl.schema import Registry, require, schema
@@ -63,7 +61,7 @@ class Cell:
         ues: all, in their fixed order.
         free: those that are in reach and not at work, in the same order.
         waiting: those that are at work for it.
-        arrived: those whose update waits to be used.
+        arrived: whose updates wait to be used, in the order of arrival; a UE may have several.
         cohort: how many are to be at work.
         choose: names so many of some UEs, as the selection does.
         duration_s: how long a UE takes about for a round [s].
@@ -72,7 +70,7 @@ class Cell:
     ues: tuple[str, ...]
     free: tuple[str, ...]
     waiting: frozenset[str]
-    arrived: frozenset[str]
+    arrived: tuple[str, ...]
     cohort: int
     choose: Callable[[tuple[str, ...], int], tuple[str, ...]]
     duration_s: Callable[[str], float]
@@ -138,7 +136,7 @@ class FedAsync:
         return _vacancies(cell), memory
 
     def takes(self, cell: Cell, memory: Memory) -> frozenset[str]:
-        return cell.arrived
+        return frozenset(cell.arrived)
 
     def merge(
         self, current: ModelState, updates: Sequence[Update], memory: Memory
@@ -179,7 +177,7 @@ class FedBuff:
         return _vacancies(cell), memory
 
     def takes(self, cell: Cell, memory: Memory) -> frozenset[str]:
-        return cell.arrived if len(cell.arrived) >= self.buffer else frozenset()
+        return frozenset(cell.arrived if len(cell.arrived) >= self.buffer else ())
 
     def merge(
         self, current: ModelState, updates: Sequence[Update], memory: Memory
@@ -195,8 +193,8 @@ class FedBuff:
 class Tiers:
     r"""Semi-asynchronous: UEs in tiers by speed; in a tier rounds wait for all, the tiers don't wait for each other.
 
-    Each tier has the mean of its last round's models, :math:`w_m`. With :math:`T_m` rounds of tier m so far, :math:`T` in
-    all, and tiers from the fastest to the slowest,
+    Each tier has the mean of its last round's models, :math:`w_m`. With :math:`T_m` rounds of tier m so far,
+    :math:`T` in all, and tiers from the fastest to the slowest,
 
     .. math:: w \leftarrow \sum_{m=1}^{M} \frac{T_{M+1-m}}{T}\, w_m ,
 
@@ -226,7 +224,7 @@ class Tiers:
         for tier in range(self.tiers):
             inside = {ue for ue, its in memory["tier"].items() if its == tier}
             free = tuple(ue for ue in cell.free if ue in inside)
-            if free and not inside & cell.waiting and not inside & cell.arrived:
+            if free and not inside & cell.waiting and not inside.intersection(cell.arrived):
                 groups.append(cell.choose(free, min(cell.cohort, len(free))))
         return groups, memory
 
@@ -241,7 +239,7 @@ class Tiers:
     ) -> tuple[list[tuple[ModelState, float]], Memory]:
         rounds = list(memory.get("rounds", [0] * self.tiers))
         models = dict(memory.get("models", {}))
-        first = memory.get("first", _plain(current))
+        first: list[Any] = memory.get("first", _plain(current))
         tier = memory["tier"][updates[0].ue]
         own = [(update.state, float(update.samples)) for update in updates]
         models[str(tier)] = _plain(FedAvg().aggregate(current, own))
@@ -253,5 +251,5 @@ class Tiers:
         return weighted, {**memory, "rounds": rounds, "models": models, "first": first}
 
 
-def _plain(model: ModelState) -> list[Tensor | dict[str, Tensor]]:
+def _plain(model: ModelState) -> list[Any]:
     return [model.vector, dict(model.buffers)]

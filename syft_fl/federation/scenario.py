@@ -13,7 +13,13 @@ from typing import Annotated, Any
 from syft_fl.codecs import Summing
 from syft_fl.data import DATASETS, Digits
 from syft_fl.errors import ConfigError
+from syft_fl.federation.asynchronous import ASYNCHRONOUS, Asynchronous
+from syft_fl.federation.availability import AVAILABILITIES, Availability
+from syft_fl.federation.closing import CLOSINGS, Closing
+from syft_fl.federation.failures import Failures
+from syft_fl.federation.protocol import Protocol
 from syft_fl.federation.selection import SELECTIONS, Random, Selection
+from syft_fl.federation.staleness import STALENESS, Staleness
 from syft_fl.learn import (
     AGGREGATORS,
     COMPUTES,
@@ -28,9 +34,11 @@ from syft_fl.learn import (
     FedAvg,
     ModelFactory,
     Partition,
+    Scaffold,
     Slowdown,
     Training,
 )
+from syft_fl.learn.triggers import TRIGGERS, Trigger, properties
 from syft_fl.radio import Cell
 from syft_fl.schema import require, schema
 from syft_fl.transport import CARRIERS, CarrierModel, Downlink, Local, Uplink
@@ -50,6 +58,13 @@ class Population:
         equal_compute: every UE takes the mean UE's compute time; false: each its own, by its samples.
         slowdown: a factor on that for each training, or each UE (:mod:`syft_fl.learn.slowdown`); None: 1.
         aggregator: how updates become the next model.
+        closing: when a round closes (:mod:`~syft_fl.federation.closing`); None: ``all``, when all have answered.
+        late: weight of an update that comes after its round was closed, by its age
+            (:mod:`~syft_fl.federation.staleness`); it is used as a difference to the model that it was computed from.
+            None: it is discarded.
+        asynchronous: rounds that don't wait (:mod:`~syft_fl.federation.asynchronous`); None: synchronous ones.
+        availability: when UEs are in reach (:mod:`~syft_fl.federation.availability`); None: always.
+        failures: trainings and uploads that come to nothing (:mod:`~syft_fl.federation.failures`); None: none.
         eval_every: rounds between tests of the model (the last round is always tested).
         standalone: also train a twin of ue0 that never sends or receives, and test it beside the federation.
     """
@@ -60,6 +75,11 @@ class Population:
     equal_compute: bool = True
     slowdown: Annotated[Slowdown, SLOWDOWNS] | None = None
     aggregator: Annotated[Aggregator, AGGREGATORS] = FedAvg()
+    closing: Annotated[Closing, CLOSINGS] | None = None
+    late: Annotated[Staleness, STALENESS] | None = None
+    asynchronous: Annotated[Asynchronous, ASYNCHRONOUS] | None = None
+    availability: Annotated[Availability, AVAILABILITIES] | None = None
+    failures: Failures | None = None
     eval_every: int = 1
     standalone: bool = False
 
@@ -139,6 +159,10 @@ class Scenario:
         training: what a UE does between receiving a model and sending one.
         compute: how long that takes in simulated time.
         cell, uplink, downlink: the radio and how models are written for it.
+        trigger: by what rule a UE decides whether to send what it computed (:mod:`syft_fl.learn.triggers`); None:
+            always.
+        protocol: how base station and UEs talk (:mod:`~syft_fl.federation.protocol`); None: its defaults, with
+            nothing to acknowledge, to ask for or to wait for.
         carrier: who hands the frames' bytes over; it changes no result.
         stop: when the run ends.
     """
@@ -153,6 +177,8 @@ class Scenario:
     cell: Cell = Cell()
     uplink: Uplink = Uplink()
     downlink: Downlink = Downlink()
+    trigger: Annotated[Trigger, TRIGGERS] | None = None
+    protocol: Protocol | None = None
     carrier: Annotated[CarrierModel, CARRIERS] = Local()
     stop: Stop = Stop()
 
@@ -181,6 +207,108 @@ class Scenario:
             f"'sgd' where population.aggregator = {kind!r}",
             "the rule divides by steps that are linear in gradients",
         )
+        self._check_events()
+
+    @property
+    def event_triggered(self) -> bool:
+        """Whether a round may be anything else than: all are told, all send, the base station waits for all."""
+        population, protocol = self.population, self.protocol
+        return any(
+            part is not None
+            for part in (
+                self.trigger,
+                protocol,
+                population.closing,
+                population.late,
+                population.asynchronous,
+                population.availability,
+                population.failures,
+            )
+        )
+
+    def _check_events(self) -> None:
+        """What can't be combined with rounds in which not all send, or not at once."""
+        population, uplink, rule = self.population, self.uplink, self.population.aggregator
+        kind, mode = getattr(rule, "kind", type(rule).__qualname__), population.asynchronous
+        wanted = properties(self.trigger) if self.trigger is not None else None
+        plain = "leave out trigger, protocol, and population's closing, late, asynchronous, availability and failures"
+        require(
+            not (self.event_triggered and uplink.analog is not None),
+            "uplink.analog",
+            "over the air",
+            "left out where not all send at once",
+            plain,
+        )
+        require(
+            not (self.event_triggered and isinstance(rule, Scaffold)),
+            "population.aggregator",
+            kind,
+            "another one where not all UEs of a cohort send in every round",
+            f"the base station's control variate is that of all who were told; {plain}",
+        )
+        require(
+            not (wanted is not None and wanted.reuses and uplink.error_feedback),
+            "uplink.error_feedback",
+            uplink.error_feedback,
+            "false where the trigger lets the base station use the last update again",
+            "what is held back is not owed there",
+        )
+        reuses = wanted is not None and wanted.reuses
+        summing = isinstance(uplink.codec, Summing) and uplink.delta and not uplink.error_feedback
+        require(
+            not (summing and (reuses or population.late is not None or mode is not None)),
+            "uplink.codec",
+            getattr(uplink.codec, "kind", ""),
+            "one whose payloads are not added up, where updates of several rounds make one model",
+        )
+        require(
+            mode is None
+            or (
+                population.closing is None
+                and population.late is None
+                and not reuses
+                and not population.standalone
+            ),
+            "population.asynchronous",
+            getattr(mode, "kind", ""),
+            "used without closing, late, standalone, and a trigger whose updates are used again",
+            "these are about rounds that wait",
+        )
+        require(
+            mode is None or self.downlink.cast != "broadcast",
+            "downlink.cast",
+            self.downlink.cast,
+            "'multicast' or 'unicast' with population.asynchronous",
+            "each UE gets its model when it is free",
+        )
+        require(
+            not getattr(mode, "needs_fedavg", False) or isinstance(rule, FedAvg),
+            "population.aggregator",
+            kind,
+            f"'fedavg' with population.asynchronous = {getattr(mode, 'kind', '')!r}",
+            "that mode mixes models itself",
+        )
+        require(
+            not (reuses and not isinstance(rule, FedAvg)),
+            "population.aggregator",
+            kind,
+            "'fedavg' where the trigger lets the base station use the last update again",
+        )
+        if self.protocol is not None:
+            require(
+                self.protocol.acknowledgements == "free" or not uplink.erasure,
+                "uplink.erasure",
+                uplink.erasure,
+                "false where protocol.acknowledgements = 'sent'",
+                "an ACK does not say which packets came",
+            )
+            require(
+                self.protocol.granted is None or mode is None,
+                "protocol.granted",
+                self.protocol.granted,
+                "left out with population.asynchronous",
+                "there is no cohort whose requests could be compared",
+            )
 
     def with_seed(self, seed: int) -> Scenario:
         """The same scenario with other random streams."""

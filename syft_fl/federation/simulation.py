@@ -1,32 +1,41 @@
 """A federation on the simulated clock: distribute, train, upload, get, aggregate, test, send again.
 
-Two sources of events are merged in time order: the clock's own (a UE has computed) and the medium's (a frame has
-arrived). At one instant the air comes first. Nothing here reads the host's clock.
+Two sources of events are merged in time order: the clock's own (a UE has computed, a timer rings) and the medium's (a
+frame has arrived). At one instant the air comes first. Nothing here reads the host's clock.
 
 In a round the base station chooses a cohort (:mod:`~syft_fl.federation.selection`) and sends it the model. Each UE that
-receives it computes for its compute time and uploads, and the round closes when nobody is left to wait for. What was
-lost is not waited for. Where the downlink is a broadcast, the other UEs hear the model as well, and hold it; the round
-waits until it has gone out.
+receives it computes for its compute time, decides whether to send (the trigger) and uploads, all by the messages of the
+protocol (:mod:`~syft_fl.federation.protocol`). The round closes when nobody is left to wait for, or as its closing rule
+says. Where the downlink is a broadcast, the other UEs hear the model as well, and hold it; a round that waits for all
+waits until it has gone out. What is under way when a round closes goes on in the next.
+
+In an asynchronous mode there is no cohort: UEs are sent the newest model whenever they are free, and a *round* is one
+model of the base station (:mod:`~syft_fl.federation.asynchronous`).
+
 Aggregation and testing at the base station take no simulated time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from syft_fl.clock import Clock
+from syft_fl.clock import Clock, Event
 from syft_fl.data import Dataset
 from syft_fl.errors import CodecError, ConfigError
+from syft_fl.federation.asynchronous import Cell, Update, rebased
 from syft_fl.federation.balance import float32_bits
 from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
+from syft_fl.federation.deciding import Decided, Deciding
+from syft_fl.federation.protocol import Exchange, Protocol
+from syft_fl.federation.round import CameUp, Round, Work, mean_loss, plain
 from syft_fl.federation.scenario import Scenario
-from syft_fl.federation.selection import State
+from syft_fl.federation.selection import RoundView, State
 from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
@@ -44,7 +53,18 @@ from syft_fl.learn import (
     mean_rule,
     next_model,
 )
-from syft_fl.transport import Arrival, Entry, Message, ModelContent, Transport
+from syft_fl.radio import Transfer
+from syft_fl.transport import (
+    Accepted,
+    Arrival,
+    Entry,
+    Frame,
+    Landed,
+    Message,
+    ModelContent,
+    Outgoing,
+    Transport,
+)
 from syft_fl.vectors import Layout, ModelState, Vector
 from syft_fl.workers import Station, VirtualWorker
 
@@ -55,6 +75,8 @@ BS = "bs"
 
 _STREAM = "model"
 
+_NO_TRANSFER = Transfer(-1, (), 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0)
+
 
 @dataclass(frozen=True)
 class RoundRecord:
@@ -64,32 +86,13 @@ class RoundRecord:
         row: the round's figures, plain data; see :class:`~syft_fl.experiment.result.Result`.
         entries: its transmissions.
         computations: what its UEs computed, in order of their end.
+        decisions: of its triggers, in order.
     """
 
     row: Mapping[str, Any]
     entries: list[Entry]
     computations: list[Computation]
-
-
-@dataclass
-class _Round:
-    """The round in progress: whom the base station waits for, and what came so far.
-
-    ``adding_up`` are those of the updates whose payloads may be added up before they are decoded; ``reported`` are
-    the losses that came over the air, ``losses`` all of them, for the record; ``frame_bits`` are the longest frame's in
-    each direction. Where the uplink is analog, ``summing`` is what goes before it, and ``added`` the sum.
-    """
-
-    number: int
-    cohort: tuple[str, ...]
-    waiting: set[str]
-    updates: dict[str, tuple[ModelState, int]]
-    adding_up: dict[str, Arrival]
-    losses: dict[str, tuple[float, int]]
-    reported: dict[str, tuple[float, int]]
-    frame_bits: dict[str, int]
-    summing: SumOnTheAir | None = None
-    added: Arrival | None = None
+    decisions: list[Decided]
 
 
 class Simulation:
@@ -119,6 +122,11 @@ class Simulation:
             hub=BS,
             users=scenario.population.chosen,
             carrier=scenario.carrier,
+            holds_back=scenario.event_triggered,
+        )
+        self._protocol = scenario.protocol or Protocol()
+        self._exchange = Exchange(
+            self.transport, self._protocol, hub=BS, stream=_STREAM, federation=self, timers=self._set_timer
         )
         self._station = Station(transport=self.transport, compute=scenario.compute)
         self.ues = self._place_samples()
@@ -137,6 +145,17 @@ class Simulation:
             ("uplink", "downlink"), float32_bits(float32_state(scenario.population.aggregator, self.model))
         )
         self._jobs: dict[str, int] = {}
+        self._deciding = self._new_deciding()
+        if scenario.population.failures is not None:
+            self.transport.fails = self._fails
+        # Whom the base station waits for, and for the update to the model of which round; who is not in reach.
+        self._waiting: dict[str, int] = {}
+        self._absent: set[str] = set()
+        self._work: dict[str, Work] = {}
+        self._pending: list[CameUp] = []  # updates that wait for a later model
+        self._mode_memory: Memory = {}
+        self._calls = 0
+        self._now = Round(0, 0.0)
         self._started = False
         self.round = 0
         self.stopped_by: str | None = None
@@ -150,30 +169,41 @@ class Simulation:
         """Go on to the end of the next round. The first step tests the initial model (round 0, time 0)."""
         if not self._started:
             self._started = True
-            return self._record(cohort=0, arrived=0, train_loss=None, tested=True)
+            self._watch_reach()
+            return self._record(Round(0, 0.0), arrived=0, train_loss=None, tested=True)
         self.round += 1
-        cohort = self._choose()
-        now = _Round(self.round, cohort, set(cohort), {}, {}, {}, {}, {})
+        now = self._now = Round(self.round, self.clock.now_s, updates=self._pending)
+        self._pending = []
+        self._begin(now)
+        while not self._is_over(now):
+            if not self._go_on(now):
+                break  # nothing will ever happen again: it closes with what there is
+        return self._close(now)
+
+    # How a round goes.
+
+    def _begin(self, now: Round) -> None:
+        if self.scenario.population.asynchronous is not None:
+            self._call(now)
+            return
+        self._waiting.clear()
+        while len(self._absent) == len(self.ues) and self._go_on(now):
+            pass  # nobody is in reach
+        asked = self._choose(self._view(), self.scenario.population.chosen)
+        if self._deciding is not None:
+            asked = tuple(
+                ue
+                for ue in asked
+                if self._deciding.asks(ue, self.model, round=self.round, now_s=self.clock.now_s)
+            )
         if self.scenario.uplink.analog is not None:
             now.summing = SumOnTheAir(self.transport, hub=BS, round=self.round)
         if self._standalone is not None:
-            self._submit(self._standalone)
-        self._distribute(cohort)
-        while now.waiting or self.transport.next_event_s() < math.inf:
-            air_s, computed_s = self.transport.next_event_s(), self.clock.peek_s()
-            if air_s <= computed_s:
-                arrivals = self.transport.advance(air_s)
-                self.clock.advance(air_s)
-                for arrival in arrivals:
-                    self._on_arrival(arrival, now)
-            else:
-                self._on_computed(self.ues[self.clock.pop().data["ue"]], now)
-            if now.summing is not None:
-                now.summing.go_on(cohort, now.waiting, now_s=self.clock.now_s)
-        return self._close(now)
+            self._submit(self._standalone, self._standalone.model, self.round)
+        self._tell(now, asked)
 
-    def _choose(self) -> tuple[str, ...]:
-        view = look(
+    def _view(self) -> RoundView:
+        return look(
             self.scenario,
             round=self.round,
             now_s=self.clock.now_s,
@@ -182,127 +212,341 @@ class Simulation:
             compute_s=self._expected_compute_s,
             age=ages(self._arrived, self.round),
         )
+
+    def _choose(self, view: RoundView, count: int) -> tuple[str, ...]:
+        """So many UEs of a view that are in reach, as the selection says."""
+        ues = tuple(ue for ue in view.ues if ue not in self._absent)
+        if not ues:
+            return ()
+        view = replace(view, ues=ues, cohort=min(count, len(ues)))
         cohort, self._selection = choose_cohort(self.scenario.population, view, self._selection)
         return cohort
 
-    def _distribute(self, cohort: tuple[str, ...]) -> None:
-        content = self._download()
+    def _tell(self, now: Round, ues: tuple[str, ...]) -> None:
+        """Send some UEs the model, and wait for what they make of it."""
+        now.cohort += ues
+        self._waiting |= dict.fromkeys(ues, now.number)
+        audience = self.transport.audience(ues, _STREAM, cell=tuple(self.ues))
+        if not audience:
+            return
         heard = self._told_samples.values()
         message = Message(
             "model",
             BS,
-            self.transport.audience(cohort, _STREAM, cell=tuple(self.ues)),
+            audience,
             _STREAM,
-            content,
-            round=self.round,
+            self._download(),
+            round=now.number,
             samples=round(sum(heard) / len(heard)) if heard else 0,
             loss=self._told_loss,
         )
-        for outgoing in self.transport.prepare(message):
-            self.transport.offer(outgoing, now_s=self.clock.now_s)
+        self._exchange.tell(message, wanted=ues)
 
-    def _on_arrival(self, arrival: Arrival, now: _Round) -> None:
-        outgoing = arrival.outgoing
-        if outgoing.kind != "model":
-            self._on_sum(arrival, now)
+    def _call(self, now: Round) -> None:
+        """Asynchronous: send the model to UEs that are free, as the mode says."""
+        mode = self.scenario.population.asynchronous
+        assert mode is not None
+        groups, self._mode_memory = mode.calls(self._cell(now), self._mode_memory)
+        for group in groups:
+            self._tell(now, group)
+
+    def _cell(self, now: Round) -> Cell:
+        free = tuple(
+            ue
+            for ue in self.ues
+            if ue not in self._waiting and ue not in self._absent and not self._exchange.ue(ue).at_work
+        )
+
+        def choose(ues: tuple[str, ...], count: int) -> tuple[str, ...]:
+            view = self._view()
+            key = view.key / f"call{self._calls}"
+            self._calls += 1
+            return self._choose(replace(view, ues=ues, key=key), count)
+
+        def duration_s(ue: str) -> float:
+            return self._view().uplink.airtime_s(ue) + self._expected_compute_s(ue)
+
+        return Cell(
+            ues=tuple(self.ues),
+            free=free,
+            waiting=frozenset(self._waiting),
+            arrived=tuple(update.ue for update in now.updates),
+            cohort=self.scenario.population.chosen,
+            choose=choose,
+            duration_s=duration_s,
+        )
+
+    def _is_over(self, now: Round) -> bool:
+        mode, closing = self.scenario.population.asynchronous, self.scenario.population.closing
+        if mode is not None:
+            return bool(now.updates) and bool(mode.takes(self._cell(now), self._mode_memory))
+        if closing is None:
+            return not self._waiting and self.transport.next_event_s() == math.inf
+        if not self._waiting:
+            return True
+        closes_s = now.began_s + closing.closes_s(now.standing(len(self._waiting)))
+        if closes_s <= self.clock.now_s:
+            return True
+        if closes_s < now.closing_s:
+            now.closing_s = closes_s
+            self.clock.schedule(closes_s, "closing")
+        return False
+
+    def _go_on(self, now: Round) -> bool:
+        """Let the next thing happen; False: there is none."""
+        air_s, clock_s = self.transport.next_event_s(), self.clock.peek_s()
+        if air_s == clock_s == math.inf:
+            return False
+        if air_s <= clock_s:
+            landed = self.transport.land(air_s)
+            self.clock.advance(air_s)
+            for one in landed:
+                self._on_landed(one, now)
+        else:
+            self._on_event(self.clock.pop())
+        if now.summing is not None:
+            now.summing.go_on(tuple(now.cohort), set(self._waiting), now_s=self.clock.now_s)
+        self._exchange.grant_due()
+        if self.scenario.population.asynchronous is not None and not self._is_over(now):
+            self._call(now)
+        return True
+
+    def _on_landed(self, landed: Landed | Arrival, now: Round) -> None:
+        if isinstance(landed, Arrival):  # models that the channel added up
+            now.added = landed
+            self._waiting.clear()
+            self._arrived |= dict.fromkeys(landed.received, now.number)
             return
-        now.frame_bits[outgoing.direction] = max(outgoing.bits, now.frame_bits.get(outgoing.direction, 0))
-        if outgoing.direction == "uplink":
-            (name,) = outgoing.ues
-            if isinstance(arrival.content, ModelContent):
-                state = arrival.content.state
-                if self.variates is not None:
-                    state = self.variates.arrived(name, state)
-                now.updates[name] = (state, arrival.samples)
-                self._arrived[name] = now.number
-                self._told_samples[name] = arrival.samples
-                if arrival.loss is not None and math.isfinite(arrival.loss):
-                    now.reported[name] = (arrival.loss, arrival.samples)
-            if arrival.written is not None:
-                now.adding_up[name] = arrival
-            now.waiting.discard(name)
+        outgoing = landed.outgoing
+        if outgoing.kind == "control":  # what goes before
+            assert now.summing is not None
+            accepted = self.transport.accept(outgoing, landed.received) if landed.received else None
+            samples = accepted.frame.samples if accepted else 0
+            content = accepted.content if accepted else None
+            now.summing.arrived(Arrival(outgoing, landed.transfer, content, samples))
+            for ue in landed.transfer.lost:
+                self._waiting.pop(ue, None)
             return
-        now.waiting -= set(arrival.transfer.lost)
-        if not arrival.received:
-            return
-        assert isinstance(arrival.content, ModelContent)
-        state = arrival.content.state
+        if outgoing.kind == "model":
+            now.frame_bits[outgoing.direction] = max(outgoing.bits, now.frame_bits.get(outgoing.direction, 0))
+        self._exchange.landed(landed)
+
+    def _on_event(self, event: Event) -> None:
+        data = event.data
+        if event.kind == "timer":
+            self._exchange.rings(data["party"], data["ue"], data["number"])
+        elif event.kind == "reach":
+            self._on_reach(data["ue"])
+        elif event.kind in ("computed", "failed"):
+            work = self._work.get(data["ue"])
+            if work is None or work.training != data["training"] or not work.computing:
+                return  # it was abandoned
+            if event.kind == "computed":
+                self._on_computed(self.ues[data["ue"]])
+            else:
+                self._on_failed(data["ue"], work)
+
+    # What the protocol calls back.
+
+    def received(self, ue: str, content: ModelContent, frame: Frame) -> None:
+        """A UE has a model now, instead of the one before."""
+        state = content.state
         if self.variates is not None:
-            state = self.variates.heard(state, arrival.received)
-        for name in arrival.received:
-            ue = self.ues[name]
-            ue.receive(state, at_s=arrival.transfer.end_s)
-            if name in now.waiting:
-                self._submit(ue)
-                factor = slowdown_of(self.scenario, name, training=ue.trainings - 1)
-                done_s = ue.compute(self._charged_samples(ue), factor=factor)
-                self.clock.schedule(done_s, "computed", ue=name)
+            state = self.variates.heard(state, (ue,))
+        self.ues[ue].receive(state, at_s=self.clock.now_s)
+        if self._deciding is not None:
+            self._deciding.heard(ue, state.vector)
 
-    def _on_sum(self, arrival: Arrival, now: _Round) -> None:
-        """A frame of what goes before a sum on the air, or the sum itself."""
-        if arrival.outgoing.kind == "analog":
-            now.added = arrival
-            now.waiting.clear()
-            self._arrived |= dict.fromkeys(arrival.received, now.number)
-            return
-        assert now.summing is not None
-        now.summing.arrived(arrival)
-        now.waiting -= set(arrival.transfer.lost)
+    def train(self, ue: str, *, round: int) -> None:
+        """A UE begins to compute from its newest model."""
+        worker, training = self.ues[ue], self.ues[ue].trainings
+        worker.wait_until(self.clock.now_s)
+        began_s, samples = worker.worker.time_s, self._charged_samples(worker)
+        ends_s = worker.compute(samples, factor=slowdown_of(self.scenario, ue, training=training))
+        self._work[ue] = Work(round, worker.model, training, began_s, ends_s, samples)
+        self._submit(worker, worker.model, round)
+        failures = self.scenario.population.failures
+        fails = None
+        if failures is not None:
+            fails = failures.during_compute(self.key / ue / f"training{training}" / "failure")
+        if fails is None:
+            self.clock.schedule(ends_s, "computed", ue=ue, training=training)
+        else:
+            fails_s = began_s + fails * (ends_s - began_s)
+            self.clock.schedule(fails_s, "failed", ue=ue, training=training)
 
-    def _on_computed(self, ue: UE, now: _Round) -> None:
+    def abandon(self, ue: str) -> None:
+        """A UE stops computing: its time and its energy until now are spent."""
+        work = self._work[ue]
+        self._engine.cancel(self._jobs.pop(ue))
+        lasts_s = work.ends_s - work.began_s
+        done = (self.clock.now_s - work.began_s) / lasts_s if lasts_s > 0 else 1.0
+        self.ues[ue].worker.time_s = self.clock.now_s
+        self._charge(ue, work.round, work.samples * done)
+        self._work[ue] = replace(work, computing=False)
+
+    def decide(self, message: Message) -> tuple[bool, float]:
+        """Whether a UE sends what it computed, and how urgent that is."""
+        if self._deciding is None:
+            return True, math.inf
+        base = self._work[message.sender].base
+        return self._deciding.decide(message, base=base, now_s=self.clock.now_s)
+
+    def settled(self, ue: str, *, applied: bool) -> None:
+        """A UE knows what became of its upload."""
+        if self._deciding is not None:
+            self._deciding.settled(ue, applied=applied)
+
+    def wants(self, ue: str, *, round: int) -> bool:
+        """Whether an upload that was trained from the model of a round is of use now."""
+        population = self.scenario.population
+        useful = population.asynchronous is not None or population.late is not None or round == self.round
+        if not useful:
+            self._now.discarded += 1
+        return useful
+
+    def came(self, outgoing: Outgoing, accepted: Accepted) -> None:
+        """An upload was decoded."""
+        now, frame, content = self._now, accepted.frame, accepted.content
+        assert isinstance(content, ModelContent)
+        (ue,) = outgoing.ues
+        state = content.state
+        if self.variates is not None:
+            state = self.variates.arrived(ue, state)
+        work = self._work[ue]
+        arrival = None
+        if accepted.written is not None:
+            arrival = Arrival(outgoing, _NO_TRANSFER, None, frame.samples, accepted.written)
+        now.updates.append(CameUp(ue, state, work, frame.samples, arrival))
+        self._arrived[ue] = now.number
+        self._told_samples[ue] = frame.samples
+        if frame.loss is not None and math.isfinite(frame.loss):
+            now.reported[ue] = (frame.loss, frame.samples)
+        if self._deciding is not None:
+            self._deciding.arrived(ue, state, base=work.base, samples=frame.samples)
+        if self._waiting.get(ue) == frame.round:
+            del self._waiting[ue]
+            now.answered(self.clock.now_s, arrived=True)
+
+    def skipped(self, ue: str, *, round: int) -> None:
+        """A UE keeps its update of a round."""
+        if self._waiting.get(ue) == round:
+            del self._waiting[ue]
+            self._now.skipped.add(ue)
+            self._now.answered(self.clock.now_s, arrived=False)
+
+    def gone(self, ue: str, *, round: int) -> None:
+        """There is no point in waiting for a UE's update of a round."""
+        if self._waiting.get(ue) == round:
+            del self._waiting[ue]
+            implied = self._protocol.skip == "implied" and self._exchange.ue(ue).state == "idle"
+            (self._now.skipped if implied else self._now.gone).add(ue)
+
+    def waiting(self) -> Iterable[str]:
+        """UEs that the base station waits for, in their fixed order."""
+        return [ue for ue in self.ues if ue in self._waiting]
+
+    def present(self, ue: str, here: bool) -> None:
+        """A UE says that it is here, or leaves."""
+        if here:
+            self._absent.discard(ue)
+        else:
+            self._absent.add(ue)
+
+    # What happens at UEs.
+
+    def _on_computed(self, ue: UE) -> None:
+        work = self._work[ue.name] = replace(self._work[ue.name], computing=False)
         outcome = self._engine.result(self._jobs.pop(ue.name))
         if not outcome.report.finite:
             # Said here and not left to the codec: a user's own need not look.
             raise CodecError(
-                f"{ue.name}'s model in round {now.number} is NaN or infinite after training; lower the learning rate "
+                f"{ue.name}'s model in round {work.round} is NaN or infinite after training; lower the learning rate "
                 f"(training.learning_rate = {self.scenario.training.learning_rate}), or check the data"
             )
-        self._charge(ue)
-        now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
+        self._charge(ue.name, work.round, work.samples)
+        self._now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
         message = Message(
             "model",
             ue.name,
             BS,
             _STREAM,
-            self._upload(ue, outcome.state, now),
-            round=now.number,
+            self._upload(ue, outcome.state, work),
+            round=work.round,
             samples=len(ue.samples),
             loss=outcome.report.loss,
+            reference=self._exchange.ue(ue.name).base if self.transport.keeps_references else None,
         )
-        if now.summing is not None:
-            now.summing.computed(message, now_s=self.clock.now_s)
+        if self._now.summing is not None:
+            self._exchange.ue(ue.name).rests()
+            self._now.summing.computed(message, now_s=self.clock.now_s)
             return
-        (outgoing,) = self.transport.prepare(message)
-        self.transport.offer(outgoing, now_s=self.clock.now_s)
+        self._exchange.computed(message)
+
+    def _on_failed(self, ue: str, work: Work) -> None:
+        self._exchange.ue(ue).stops()
+        if self._protocol.acknowledgements == "free":
+            self.gone(ue, round=work.round)
+
+    def _watch_reach(self) -> None:
+        """Let UEs be where they are when the run begins, and learn of the first change of each."""
+        if self.scenario.population.availability is None:
+            return
+        for ue in self.ues:
+            if not self._in_reach(ue):
+                self._absent.add(ue)
+                self._exchange.ue(ue).leaves(says=False)
+            self._schedule_reach(ue)
+
+    def _in_reach(self, ue: str) -> bool:
+        availability = self.scenario.population.availability
+        return availability is None or availability.on(ue, self.clock.now_s, self.key / ue / "availability")
+
+    def _schedule_reach(self, ue: str) -> None:
+        availability = self.scenario.population.availability
+        assert availability is not None
+        change_s = availability.next_change_s(ue, self.clock.now_s, self.key / ue / "availability")
+        if change_s < math.inf:
+            self.clock.schedule(change_s, "reach", ue=ue)
+
+    def _on_reach(self, ue: str) -> None:
+        if self._in_reach(ue):
+            self._exchange.ue(ue).comes_back()
+        else:
+            self._exchange.ue(ue).leaves(says=True)
+        self._schedule_reach(ue)
 
     def _download(self) -> ModelContent:
         if self.variates is None:
             return ModelContent(self.model, self.layout)
         return self.variates.down(self.model)
 
-    def _upload(self, ue: UE, trained: ModelState, now: _Round) -> ModelContent:
+    def _upload(self, ue: UE, trained: ModelState, work: Work) -> ModelContent:
         if self.variates is None:
             return ModelContent(trained, self.layout)
         training, samples = self.scenario.training, len(ue.samples)
         return self.variates.up(
-            ue.name, ue.model, trained, training=training, samples=samples, round=now.number
+            ue.name, work.base, trained, training=training, samples=samples, round=work.round
         )
 
-    def _charge(self, ue: UE) -> None:
+    def _charge(self, ue: str, round: int, samples: float) -> None:
         """Write down what a UE has computed until now, and what it spent on it."""
-        samples = self._charged_samples(ue)
         energy_j = self.scenario.compute.energy_j(samples)
         self._compute_energy_j += energy_j
-        self._computations.append(Computation(self.round, ue.name, samples, self.clock.now_s, energy_j))
+        self._computations.append(Computation(round, ue, samples, self.clock.now_s, energy_j))
 
-    def _close(self, now: _Round) -> RoundRecord:
-        updates = [now.updates[name] for name in now.cohort if name in now.updates]
+    # What the base station makes of it.
+
+    def _close(self, now: Round) -> RoundRecord:
+        updates = self._taken(now)
         self._frame_bits |= now.frame_bits
         self.model = self._aggregate(now, updates)
+        if self._deciding is not None:
+            self._deciding.made(self.model)
         if self.variates is not None:
             self.variates.close(now.cohort)
-        train_loss = _mean_loss(now.losses, now.cohort)
-        reported = _mean_loss(now.reported, now.cohort)
+        train_loss = mean_loss(now.losses, self.ues)
+        reported = mean_loss(now.reported, self.ues)
         self._told_loss = self._told_loss if reported is None else reported
         if self._standalone is not None:
             trained = self._engine.result(self._jobs.pop(self._standalone.name)).state
@@ -310,23 +554,35 @@ class Simulation:
         stopped_by = self._limit_reached()
         due = self.round % self.scenario.population.eval_every == 0
         record = self._record(
-            cohort=len(now.cohort),
+            now,
             arrived=len(updates) if now.added is None else len(now.added.received),
             train_loss=train_loss,
             tested=due or stopped_by is not None,
+            ages=[now.number - update.work.round for update in updates],
         )
         goal, accuracy = self.scenario.stop.accuracy, record.row["accuracy"]
         reached = goal is not None and accuracy is not None and accuracy >= goal
         self.stopped_by = stopped_by or ("accuracy" if reached else None)
         return record
 
-    def _aggregate(self, now: _Round, updates: list[tuple[ModelState, int]]) -> ModelState:
+    def _taken(self, now: Round) -> list[CameUp]:
+        """The updates that make the next model, in the fixed order of UEs; others stay for a later one."""
+        mode = self.scenario.population.asynchronous
+        updates = now.updates
+        if mode is not None:
+            taken = mode.takes(self._cell(now), self._mode_memory)
+            self._pending = [update for update in updates if update.ue not in taken]
+            updates = [update for update in updates if update.ue in taken]
+        place = {ue: number for number, ue in enumerate(self.ues)}
+        return sorted(updates, key=lambda update: place[update.ue])
+
+    def _aggregate(self, now: Round, updates: Sequence[CameUp]) -> ModelState:
         if now.added is not None:
             assert isinstance(now.added.content, ModelContent)
             return now.added.content.state
         rule, training = self.scenario.population.aggregator, self.scenario.training
-        weighted = [(state, float(samples)) for state, samples in updates]
-        added_up = self._added_up(now, updates)
+        weighted = self._weighted(now, updates)
+        added_up = self._added_up(updates)
         if added_up is not None:
             averaging = rule if isinstance(rule, Averaging) else FedAvg()
             # Buffers travel beside the codec, and are averaged as they are.
@@ -335,18 +591,43 @@ class Simulation:
                 return mean
             weighted = [(mean, sum(weight for _, weight in weighted))]
         # The header has a UE's samples, and its settings are known: that says how many steps it took.
-        steps = [training.effective_steps(samples, round=now.number) for _, samples in updates]
+        steps = [training.effective_steps(update.samples, round=update.work.round) for update in updates]
         model, self._aggregation = next_model(
             rule, self.model, weighted, steps=steps, memory=self._aggregation
         )
         return model
 
-    def _added_up(self, now: _Round, updates: list[tuple[ModelState, int]]) -> Vector | None:
+    def _weighted(self, now: Round, updates: Sequence[CameUp]) -> list[tuple[ModelState, float]]:
+        """Models and weights for the aggregation rule."""
+        population = self.scenario.population
+        aged = [
+            Update(update.ue, update.state, update.work.base, update.samples, now.number - update.work.round)
+            for update in updates
+        ]
+        if population.asynchronous is not None:
+            if not aged:
+                return []
+            merged, self._mode_memory = population.asynchronous.merge(self.model, aged, self._mode_memory)
+            return merged
+        weighted = []
+        for update in aged:
+            if update.staleness == 0:
+                weighted.append((update.state, float(update.samples)))
+            elif population.late is not None:
+                weight = population.late.weight(update.staleness)
+                weighted.append((rebased(self.model, update), weight * update.samples))
+        if self._deciding is not None:
+            sent = {update.ue for update in updates}
+            for _, state, samples in self._deciding.reused(self.model, but=sent):
+                weighted.append((state, float(samples)))
+        return weighted
+
+    def _added_up(self, updates: Sequence[CameUp]) -> Vector | None:
         """The mean of what arrived, where payloads are added up before they are decoded."""
         averaging = mean_rule(self.scenario.population.aggregator)
-        if averaging is None or not now.adding_up or len(now.adding_up) < len(updates):
+        arrivals = [update.written for update in updates if update.written is not None]
+        if averaging is None or not arrivals or len(arrivals) < len(updates):
             return None
-        arrivals = [now.adding_up[name] for name in now.cohort if name in now.adding_up]
         shares = averaging.shares([float(arrival.samples) for arrival in arrivals])
         return self.transport.aggregate(arrivals, shares)
 
@@ -360,7 +641,15 @@ class Simulation:
             return "uplink_bits"
         return None
 
-    def _record(self, *, cohort: int, arrived: int, train_loss: float | None, tested: bool) -> RoundRecord:
+    def _record(
+        self,
+        now: Round,
+        *,
+        arrived: int,
+        train_loss: float | None,
+        tested: bool,
+        ages: Sequence[int] = (),
+    ) -> RoundRecord:
         ledger = self.transport.ledger
         row: dict[str, Any] = {
             "round": self.round,
@@ -371,15 +660,23 @@ class Simulation:
             "uplink_bits": ledger.uplink_bits,
             "downlink_bits": ledger.downlink_bits,
             **self._energies(),
-            "cohort": cohort,
+            "cohort": len(now.cohort),
             "arrived": arrived,
         }
+        if self.scenario.event_triggered:
+            row |= {
+                "skipped": len(now.skipped),
+                "gone": len(now.gone),
+                "discarded": now.discarded,
+                "staleness": sum(ages) / len(ages) if ages else None,
+            }
         if tested:
             row["accuracy"], row["loss"] = self._test(self.model)
         if self._standalone is not None:
             row["standalone_accuracy"] = self._test(self._standalone.model)[0] if tested else None
         computations, self._computations = self._computations, []
-        return RoundRecord(row, ledger.drain(), computations)
+        decisions = [] if self._deciding is None else self._deciding.drain()
+        return RoundRecord(row, ledger.drain(), computations, decisions)
 
     def _energies(self) -> dict[str, float]:
         """Spent since the start [J]: all of it, the UEs' share, and the parts."""
@@ -419,19 +716,42 @@ class Simulation:
             return None
         return Variates(self.layout, ues=len(self.ues), owed=self.transport.feeds_back)
 
-    def _submit(self, ue: UE) -> None:
-        key = self.key / ue.name / f"training{ue.trainings}"
+    def _new_deciding(self) -> Deciding | None:
+        if self.scenario.trigger is None:
+            return None
+        return Deciding(
+            self.scenario.trigger,
+            self.transport,
+            key=self.key,
+            ues=tuple(self.ues),
+            learning_rate=self.scenario.training.rate,
+        )
+
+    def _set_timer(self, after_s: float, party: str, ue: str, number: int) -> None:
+        self.clock.schedule(self.clock.now_s + after_s, "timer", party=party, ue=ue, number=number)
+
+    def _fails(self, outgoing: Outgoing) -> bool:
+        """Whether an upload comes to nothing, whatever its link does."""
+        failures = self.scenario.population.failures
+        if failures is None or outgoing.direction != "uplink" or outgoing.kind != "model":
+            return False
+        return failures.during_upload(self.key / outgoing.ues[0] / f"upload{outgoing.serial}" / "failure")
+
+    def _submit(self, ue: UE, state: ModelState, round: int) -> None:
+        self._hand_in(ue, state, training=ue.trainings, round=round)
         ue.trainings += 1
+
+    def _hand_in(self, ue: UE, state: ModelState, *, training: int, round: int) -> None:
         # The twin hears of no variate, and learns without.
         variates = None if ue is self._standalone else self.variates
         self._jobs[ue.name] = self._engine.submit(
             Job(
                 ue=ue.name,
-                state=ue.model,
+                state=state,
                 samples=ue.samples,
                 training=self.scenario.training,
-                key=key,
-                round=self.round,
+                key=self.key / ue.name / f"training{training}",
+                round=round,
                 correction=None if variates is None else variates.correction(ue.name),
             )
         )
@@ -460,7 +780,8 @@ class Simulation:
             "stopped_by": self.stopped_by,
             "clock": self.clock.state(),
             "transport": self.transport.state(),
-            "model": _plain(self.model),
+            "exchange": self._exchange.state(),
+            "model": plain(self.model),
             "trainings": {name: ue.trainings for name, ue in self.ues.items() if ue.trainings},
             "compute_energy_j": self._compute_energy_j,
             "told_samples": dict(self._told_samples),
@@ -470,15 +791,33 @@ class Simulation:
             "arrived": dict(self._arrived),
             "frame_bits": dict(self._frame_bits),
             "variates": None if self.variates is None else self.variates.state(),
-            "standalone": None if self._standalone is None else _plain(self._standalone.model),
+            "standalone": None if self._standalone is None else plain(self._standalone.model),
+            "deciding": None if self._deciding is None else self._deciding.state(),
+            "waiting": dict(self._waiting),
+            "absent": sorted(self._absent),
+            # Only of UEs that are at something: the others' is over.
+            "work": {name: _work_state(self._work[name]) for name in self._at_work()},
+            "models": {name: plain(self.ues[name].model) for name in self._at_work()},
+            "times_s": {name: self.ues[name].worker.time_s for name in self._at_work()},
+            "pending": [
+                [update.ue, plain(update.state), _work_state(update.work), update.samples]
+                for update in self._pending
+            ],
+            "mode": dict(self._mode_memory),
+            "calls": self._calls,
         }
+
+    def _at_work(self) -> list[str]:
+        return [name for name in self._work if self._exchange.ue(name).at_work]
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         self.round = state["round"]
         self.stopped_by = state["stopped_by"]
         self.transport.clock = Clock.restore(state["clock"])
-        self.transport.load(state["transport"])
+        layout = self._download().layout
+        self.transport.load(state["transport"], layout=layout)
+        self._exchange.load(state["exchange"], layout=layout)
         self.model = ModelState(*state["model"])
         for name, count in state["trainings"].items():
             self.ues[name].trainings = count
@@ -494,7 +833,34 @@ class Simulation:
         if self._standalone is not None:
             self._standalone.receive(ModelState(*state["standalone"]), at_s=self.clock.now_s)
             self._standalone.trainings = self.round
+        if self._deciding is not None:
+            self._deciding.load(state["deciding"])
+        self._waiting, self._absent = dict(state["waiting"]), set(state["absent"])
+        for name, work in state["work"].items():
+            self._go_back_to_work(name, work, state)
+        self._pending = [
+            CameUp(ue, ModelState(*model), _work(work), samples)
+            for ue, model, work, samples in state["pending"]
+        ]
+        self._mode_memory, self._calls = dict(state["mode"]), state["calls"]
         self._started = True
+
+    def _go_back_to_work(self, name: str, state: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
+        ue, work = self.ues[name], _work(state)
+        ue.receive(ModelState(*whole["models"][name]), at_s=0.0)
+        ue.worker.time_s = whole["times_s"][name]
+        self._work[name] = work
+        if work.computing:
+            self._hand_in(ue, work.base, training=work.training, round=work.round)
+
+
+def _work_state(work: Work) -> dict[str, Any]:
+    facts = {name: getattr(work, name) for name in Work.__dataclass_fields__}
+    return facts | {"base": plain(work.base)}
+
+
+def _work(state: Mapping[str, Any]) -> Work:
+    return Work(**{**state, "base": ModelState(*state["base"])})
 
 
 def check_fits(scenario: Scenario, dataset: Dataset) -> None:
@@ -526,14 +892,3 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             "use GroupNorm, or leave uplink.analog out"
         )
     scenario.carrier.open(BS).close()
-
-
-def _mean_loss(losses: Mapping[str, tuple[float, int]], cohort: tuple[str, ...]) -> float | None:
-    """By samples, in the cohort's order, so that no sum depends on who came first."""
-    given = [losses[name] for name in cohort if name in losses]
-    total = sum(samples for _, samples in given)
-    return sum(loss * samples for loss, samples in given) / total if total else None
-
-
-def _plain(model: ModelState) -> list[Any]:
-    return [model.vector, dict(model.buffers)]

@@ -42,6 +42,10 @@ class UE:
         self._model = self.worker.hold(model.vector)
         self.worker.time_s = max(self.worker.time_s, at_s)
 
+    def wait_until(self, time_s: float) -> None:
+        """Let its local time go on to a moment, unless it is there already."""
+        self.worker.time_s = max(self.worker.time_s, time_s)
+
     def compute(self, samples: float, *, factor: float = 1.0) -> float:
         """Let the time of a training pass at this UE; when it is done [s].
 

@@ -66,6 +66,10 @@ class Engine(Protocol):
         """
         ...
 
+    def cancel(self, handle: int) -> None:
+        """Nobody will ask for the outcome of a job."""
+        ...
+
 
 class LoopEngine:
     """One UE after another, each when its outcome is asked for, all in one scratch module.
@@ -88,6 +92,10 @@ class LoopEngine:
         self._submitted += 1
         self._jobs[handle] = job
         return handle
+
+    def cancel(self, handle: int) -> None:
+        """Nobody will ask for the outcome of a job: it is not trained."""
+        self._jobs.pop(handle, None)
 
     def result(self, handle: int) -> Outcome:
         """Train, and give the outcome.

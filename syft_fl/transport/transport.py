@@ -81,6 +81,9 @@ class Transport:
         holds_back: a UE may keep an update to itself (a trigger). With error feedback it is then owed, also where
             the codec is lossless.
 
+    Attributes:
+        fails: whether what is sent comes to nothing, whatever the link does (its sender breaks off); None: never.
+
     Example:
         >>> import torch
         >>> transport = Transport()
@@ -131,6 +134,7 @@ class Transport:
         self._serials: Counter[str] = Counter()
         self._sum: Sum | None = None
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
+        self.fails: Callable[[Outgoing], bool] | None = None
         self._last_received: tuple[bytes, ModelContent] | None = None
         self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
 
@@ -205,7 +209,7 @@ class Transport:
         # Once kept, always kept: a later codec may want differences again, to a model that is not an old one.
         self._keeps_references |= settings.need_reference
 
-    def radio(self, direction: str) -> Link:
+    def radio(self, direction: str) -> Links:
         """The link of one direction, as it is set now: what it would do to bits at any time.
 
         Raises:
@@ -475,6 +479,11 @@ class Transport:
         """What a UE's earlier uploads failed to deliver; None for nothing."""
         return self._sender.get((ue, stream), LinkMemory()).residual
 
+    @property
+    def keeps_references(self) -> bool:
+        """Whether both ends remember models, for differences to them."""
+        return self._keeps_references
+
     def feeds_back(self, ue: str) -> bool:
         """Whether a UE keeps what its uploads failed to deliver, for the next one."""
         return self._up.pipeline(ue).feeds_back
@@ -628,6 +637,15 @@ class Transport:
         owed = pipeline.difference(content.state.vector, reference=reference, memory=before)
         self._remember(link, replace(before, residual=owed))
 
+    def preview(self, message: Message, *, base: Vector) -> Vector:
+        """[entries] what a UE's update would decode to, were it sent now: the difference to what it trained from."""
+        (outgoing,) = self.prepare(message)
+        frame = Frame.unpack(outgoing.frame, untouched=True)
+        written = self._written(outgoing, frame)
+        pipeline = self._pipeline(outgoing)
+        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        return decoded.from_codec if written.reference is not None else decoded.vector - base
+
     def acknowledge(self, ue: str, stream: str, version: int) -> None:
         """The base station knows from now on that a UE holds a version: the next difference may refer to it."""
         if self._keeps_references:
@@ -649,6 +667,8 @@ class Transport:
     def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, Part | None]:
         """Write the end of a transmission down; with it, what a part that is enough decodes to."""
         outgoing = self._in_flight.pop((direction, transfer.ticket))
+        if self.fails is not None and self.fails(outgoing):
+            transfer = replace(transfer, lost=outgoing.ues, gaps=())
         part = self._part(outgoing, transfer) if transfer.lost else None
         if part is not None:
             transfer = replace(transfer, lost=())

@@ -1,0 +1,242 @@
+"""UEs that decide whether to send: what a trigger is shown, what is remembered of each UE, and the record of it.
+
+What a rule remembers follows what its UE knows: after a decision it is not settled until the UE has learnt what became
+of its upload (or has kept it), and then it is what the rule gave for that case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syft_fl.errors import ConfigError
+from syft_fl.keys import Key
+from syft_fl.learn.triggers import Decision, ServerSide, Trigger, TriggerView, properties
+from syft_fl.radio import ChannelLink
+from syft_fl.transport import Message, ModelContent, Transport
+from syft_fl.vectors import ModelState, Vector
+
+__all__ = ["Decided", "Deciding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One decision: one row of a run's files.
+
+    Attributes:
+        round: federated round.
+        ue: whose update it is about.
+        at: ``ue``, or ``bs`` where the base station decides whether to ask the UE at all.
+        time_s: when [s].
+        quantity: what was compared; not finite: there was nothing to compare yet.
+        threshold: with what.
+        send: what was decided.
+    """
+
+    round: int
+    ue: str
+    at: str
+    time_s: float
+    quantity: float
+    threshold: float
+    send: bool
+
+
+class Deciding:
+    """The trigger of a run, and what it remembers of the UEs.
+
+    Args:
+        trigger: the rule.
+        transport: what would be sent, and over which radio.
+        key: the run's.
+        ues: all UEs, in their fixed order.
+        learning_rate: of a round.
+    """
+
+    def __init__(
+        self,
+        trigger: Trigger,
+        transport: Transport,
+        *,
+        key: Key,
+        ues: Sequence[str],
+        learning_rate: Callable[[int], float],
+    ) -> None:
+        self.trigger = trigger
+        self.properties = properties(trigger)
+        self._transport = transport
+        self._key = key
+        self._ues = tuple(ues)
+        self._learning_rate = learning_rate
+        self._memory: dict[str, Mapping[str, Any]] = {}
+        self._open: dict[str, Decision] = {}  # until the UE knows what became of it
+        self._silence: dict[str, int] = {}
+        self._decisions: dict[str, int] = {}
+        # Models that UEs received, newest first, and the base station's own; only as many as the rule wants.
+        self._heard: dict[str, list[Vector]] = {}
+        self._made: list[Vector] = []
+        # Of a UE whose last update is reused: that, and the model that it was computed at.
+        self._last: dict[str, tuple[ModelState, int]] = {}
+        self._told: dict[str, Vector] = {}
+        self._rows: list[Decided] = []
+
+    # What a UE decides.
+
+    def heard(self, ue: str, vector: Vector) -> None:
+        """A UE received a model."""
+        if self.properties.history:
+            self._heard[ue] = [vector, *self._heard.get(ue, [])][: self.properties.history + 1]
+
+    def decide(self, message: Message, *, base: ModelState, now_s: float) -> tuple[bool, float]:
+        """Whether a UE sends what it computed from a model; and how urgent that is: quantity over threshold."""
+        ue, content = message.sender, message.content
+        assert isinstance(content, ModelContent)
+        number = self._decisions.get(ue, 0)
+        self._decisions[ue] = number + 1
+        view = TriggerView(
+            ue=ue,
+            round=message.round,
+            key=self._key / ue / f"decision{number}",
+            update=content.state.vector - base.vector,
+            owed=self._transport.residual(ue, message.stream),
+            received=base.vector,
+            earlier=self._earlier(ue, base.vector),
+            loss=message.loss,
+            silence=self._silence.get(ue, 0),
+            samples=message.samples,
+            learning_rate=self._learning_rate(message.round),
+            users=len(self._ues),
+            decoded=lambda: self._transport.preview(message, base=base.vector),
+            rate_bps=lambda: self._rate_bps(ue, message.round, now_s),
+            mean_rate_bps=lambda: (
+                math.fsum(self._rate_bps(one, message.round, now_s) for one in self._ues) / len(self._ues)
+            ),
+            gain=lambda: self._gain(ue, message.round, now_s),
+        )
+        decision = self.trigger.decide(view, self._memory.get(ue, {}))
+        self._open[ue] = decision
+        self._note(message.round, ue, "ue", now_s, decision)
+        return decision.send, _urgency(decision)
+
+    def settled(self, ue: str, *, applied: bool) -> None:
+        """A UE knows what became of its update: applied, or not (kept, lost, refused)."""
+        decision = self._open.pop(ue, None)
+        if decision is None:
+            return
+        self._memory[ue] = decision.sent if applied else decision.kept
+        self._silence[ue] = 0 if applied else self._silence.get(ue, 0) + 1
+
+    def _earlier(self, ue: str, base: Vector) -> tuple[Vector, ...]:
+        heard = self._heard.get(ue, [])
+        # A UE that got another model while it computed decides by what came before the one that it began from.
+        start = next((n for n, vector in enumerate(heard) if vector is base), -1) + 1
+        return tuple(heard[start : start + self.properties.history])
+
+    def _rate_bps(self, ue: str, block: int, now_s: float) -> float:
+        return self._transport.radio("uplink").rate_bps(ue, share=1.0, block=block, time_s=now_s)
+
+    def _gain(self, ue: str, block: int, now_s: float) -> float:
+        link = self._transport.radio("uplink").of(ue)
+        if not isinstance(link, ChannelLink):
+            kind = getattr(self.trigger, "kind", type(self.trigger).__qualname__)
+            raise ConfigError(
+                f"trigger = {kind!r} looks at the fading gain, and uplink.link has no channel; "
+                "use a link with fading (kind = 'shannon' or 'wireless'), or a rate threshold"
+            )
+        return link.fading_gain(ue, block=block, time_s=now_s)
+
+    # What the base station decides, and reuses.
+
+    def asks(self, ue: str, model: ModelState, *, round: int, now_s: float) -> bool:
+        """Whether the base station asks a UE for an update to its model."""
+        if not self.properties.server_side:
+            return True
+        assert isinstance(self.trigger, ServerSide)
+        decision = self.trigger.wanted(
+            ue=ue,
+            model=model.vector,
+            told=self._told.get(ue),
+            earlier=tuple(self._made[1:] if self._made and self._made[0] is model.vector else self._made),
+            learning_rate=self._learning_rate(round),
+            users=len(self._ues),
+        )
+        self._note(round, ue, "bs", now_s, decision)
+        return decision.send
+
+    def made(self, model: ModelState) -> None:
+        """The base station has a new model."""
+        if self.properties.server_side:
+            self._made = [model.vector, *self._made][: self.properties.history + 1]
+
+    def arrived(self, ue: str, state: ModelState, *, base: ModelState, samples: int) -> None:
+        """The base station has an update of a UE, and may use it again."""
+        if self.properties.reuses:
+            self._last[ue] = ModelState(state.vector - base.vector, state.buffers), samples
+            if self.properties.server_side:
+                self._told[ue] = base.vector
+
+    def reused(self, model: ModelState, *, but: set[str]) -> list[tuple[str, ModelState, int]]:
+        """What the last updates of UEs make of the base station's model, with their samples.
+
+        Args:
+            but: UEs that have sent a new one.
+        """
+        return [
+            (
+                ue,
+                ModelState(model.vector + self._last[ue][0].vector, self._last[ue][0].buffers),
+                self._last[ue][1],
+            )
+            for ue in self._ues
+            if ue in self._last and ue not in but
+        ]
+
+    def drain(self) -> list[Decided]:
+        """The decisions since the last call."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def _note(self, round: int, ue: str, at: str, now_s: float, decision: Decision) -> None:
+        self._rows.append(Decided(round, ue, at, now_s, decision.quantity, decision.threshold, decision.send))
+
+    # Checkpoints.
+
+    def state(self) -> dict[str, Any]:
+        """Plain data and tensors, for a checkpoint."""
+        return {
+            "memory": {ue: dict(memory) for ue, memory in self._memory.items()},
+            "open": {
+                ue: [d.send, d.quantity, d.threshold, dict(d.sent), dict(d.kept)]
+                for ue, d in self._open.items()
+            },
+            "silence": dict(self._silence),
+            "decisions": dict(self._decisions),
+            "heard": {ue: list(vectors) for ue, vectors in self._heard.items()},
+            "made": list(self._made),
+            "last": {
+                ue: [state.vector, dict(state.buffers), samples]
+                for ue, (state, samples) in self._last.items()
+            },
+            "told": dict(self._told),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self._memory = dict(state["memory"])
+        self._open = {ue: Decision(*decision) for ue, decision in state["open"].items()}
+        self._silence, self._decisions = dict(state["silence"]), dict(state["decisions"])
+        self._heard = {ue: list(vectors) for ue, vectors in state["heard"].items()}
+        self._made = list(state["made"])
+        self._last = {
+            ue: (ModelState(vector, buffers), samples)
+            for ue, (vector, buffers, samples) in state["last"].items()
+        }
+        self._told = dict(state["told"])
+
+
+def _urgency(decision: Decision) -> float:
+    if math.isnan(decision.quantity) or decision.threshold <= 0:
+        return math.inf
+    return decision.quantity / decision.threshold
