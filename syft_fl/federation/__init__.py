@@ -1,5 +1,12 @@
 """UEs, base station and rounds on the simulated clock; the balance between transmission and compute."""
 
+from syft_fl.federation.availability import (
+    AVAILABILITIES,
+    Availability,
+    MarkovAvailability,
+    PeriodicAvailability,
+)
+from syft_fl.federation.availability_trace import AvailabilityTrace
 from syft_fl.federation.balance import (
     Budget,
     ExpectedRounds,
@@ -17,6 +24,7 @@ from syft_fl.federation.balance import (
 from syft_fl.federation.cohort import choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deadline import Deadline
+from syft_fl.federation.failures import Failures
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.selection import (
     SELECTIONS,
@@ -34,16 +42,22 @@ from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.ue import UE
 
 __all__ = [
+    "AVAILABILITIES",
     "BS",
     "SELECTIONS",
     "UE",
     "Age",
+    "Availability",
+    "AvailabilityTrace",
     "BestChannel",
     "Budget",
     "Computation",
     "Deadline",
     "ExpectedRounds",
+    "Failures",
+    "MarkovAvailability",
     "Measured",
+    "PeriodicAvailability",
     "Population",
     "ProportionalFair",
     "Random",
