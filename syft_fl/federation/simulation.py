@@ -500,12 +500,12 @@ class Simulation:
 
     def _in_reach(self, ue: str) -> bool:
         availability = self.scenario.population.availability
-        return availability is None or availability.on(ue, self.clock.now_s, self.key / ue / "availability")
+        return availability is None or availability.on(ue, self.clock.now_s, key=self.key / "availability")
 
     def _schedule_reach(self, ue: str) -> None:
         availability = self.scenario.population.availability
         assert availability is not None
-        change_s = availability.next_change_s(ue, self.clock.now_s, self.key / ue / "availability")
+        change_s = availability.next_change_s(ue, self.clock.now_s, key=self.key / "availability")
         if change_s < math.inf:
             self.clock.schedule(change_s, "reach", ue=ue)
 

@@ -227,7 +227,9 @@ class Adversary(RuleBasedStateMachine):
 
         def committed(outgoing: Outgoing) -> None:
             (ue,) = outgoing.ues
-            assert (ue, outgoing.serial) in world.applied, "its UE was told that it was applied, and it was not"
+            assert (ue, outgoing.serial) in world.applied, (
+                "its UE was told that it was applied, and it was not"
+            )
             world.known[ue][outgoing.serial] = True
             commit(outgoing)
 
@@ -333,7 +335,9 @@ class Adversary(RuleBasedStateMachine):
 def _variant(name: str, **changes: Any) -> Any:
     facts = {"acknowledgements": "sent", "patience_s": 10.0} | changes
     machine = type(name, (Adversary,), {"protocol": Protocol(**facts)})
-    machine.TestCase.settings = settings(max_examples=15, stateful_step_count=40, deadline=None, phases=PHASES)  # type: ignore[attr-defined]
+    machine.TestCase.settings = settings(
+        max_examples=60, stateful_step_count=50, deadline=None, phases=PHASES
+    )  # type: ignore[attr-defined]
     return machine.TestCase  # type: ignore[attr-defined]
 
 
