@@ -418,6 +418,7 @@ class Simulation:
         if accepted.written is not None:
             arrival = Arrival(outgoing, _NO_TRANSFER, None, frame.samples, accepted.written)
         now.updates.append(CameUp(ue, state, work, frame.samples, arrival))
+        now.gone.discard(ue)
         self._arrived[ue] = now.number
         self._told_samples[ue] = frame.samples
         if frame.loss is not None and math.isfinite(frame.loss):

@@ -18,6 +18,10 @@ from syft_fl.vectors import Vector
 
 __all__ = ["References"]
 
+_KEPT = 3
+"""Versions that a UE keeps beside the one that the last frame referred to, until it learns that they are not needed.
+Should the base station refer to another one after all, the UE says so (NACK) and gets the model whole."""
+
 Holder = tuple[str, str]
 """A UE and a stream."""
 
@@ -71,7 +75,9 @@ class References:
             keep: a version that it must not drop; 0: none.
         """
         before = self._held.get((ue, stream), ())
-        stay = tuple(v for v in before if v != version and (v == keep or (since and v >= since)))
+        newer = [v for v in before if v != version and v > since] if since else []
+        needed = {keep, since, *newer[-_KEPT:]}
+        stay = tuple(v for v in before if v != version and v in needed)
         self._vectors[version] = vector
         self._holders[version] += 1
         self._held[ue, stream] = (*stay, version)

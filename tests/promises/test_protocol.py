@@ -1,10 +1,10 @@
-"""The protocol under an adversary that loses, repeats, reorders, delays and damages frames, and rings timers when it likes.
+"""The protocol under an adversary that loses, repeats, reorders, delays and damages frames, and rings timers at will.
 
-Hypothesis searches for a sequence of events that breaks a promise; the machines, the frames and the memories of links are
-the real ones, only the air is the adversary's. Checked after every event: nothing is applied twice, nothing that its UE
-knows to be applied was not (nor the other way round), versions go up, all who hold a version hold the same model, and of
-every UE what was delivered and what is owed add up to what it computed. At the end the adversary stops, and everybody
-who wants to send must get through: there is no deadlock.
+Hypothesis searches for a sequence of events that breaks a promise; the machines, the frames and the memories of links
+are the real ones, only the air is the adversary's. Checked after every event: nothing is applied twice, nothing that
+its UE knows to be applied was not (nor the other way round), versions go up, all who hold a version hold the same
+model, and of every UE what was delivered and what is owed add up to what it computed. At the end the adversary stops,
+and everybody who wants to send must get through: there is no deadlock.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class World:
                 base = self.versions[end.base]
                 total = total + (end.held.content.state.vector - base)  # type: ignore[union-attr]
             if end.doubt is not None:
-                assert end.doubt.encoded is not None and end.doubt.encoded.sent is not None
+                assert end.doubt.encoded is not None
+                assert end.doubt.encoded.sent is not None
                 there = self.applied.get((ue, end.doubt.serial), torch.zeros(ENTRIES))
                 total = total + (end.doubt.encoded.sent - there)
             assert torch.allclose(total, self.computed[ue], atol=1e-3), f"{ue}: delivered and owed is not all"
@@ -308,7 +309,8 @@ class Adversary(RuleBasedStateMachine):
                 self._settle()
                 for ue in UES:
                     end = world.exchange.ue(ue)
-                    assert end.state == "idle" and end.doubt is None, f"{ue} is stuck: {end.state}"
+                    assert end.state == "idle", f"{ue} is stuck: {end.state}"
+                    assert end.doubt is None, f"{ue} does not know what became of its upload"
                     granted = world.protocol.granted
                     if granted is None or int(ue[-1]) >= len(UES) - granted:
                         assert not torch.equal(before[ue], world.delivered[ue]), f"{ue} did not get through"
