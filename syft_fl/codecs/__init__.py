@@ -11,6 +11,7 @@ kind                    bits                               error
 ``uniform``             1 … 16 an entry, 32 or 64 a group  half a step, or unbiased within a step
 ``dithered``            2 … 16 an entry, 32 a group        unbiased; half a step, whatever the entry
 ``lloyd-max``           1 … 8 an entry, 32 a group         least mean square error of a Gaussian or Laplacian
+``laq``                 1 … 16 an entry, 32 a group        half a step, of a grid around the last vector
 ``logarithmic``         2 … 8 an entry, 32 a group         a share of the entry
 ``natural``             9 an entry                         unbiased; variance x**2 / 8
 ``qsgd``                2 … 16 an entry, 32 a group        unbiased; variance within theorem 3.2's bound
@@ -65,6 +66,7 @@ from syft_fl.codecs.dithered import Dithered
 from syft_fl.codecs.eden import Drive, Eden
 from syft_fl.codecs.erasure import blanked, cut, erasable_kinds, why_not_erasable
 from syft_fl.codecs.floats import Float16, Float32
+from syft_fl.codecs.innovation import Innovation
 from syft_fl.codecs.layered import Layered, Rule
 from syft_fl.codecs.lloyd_max import LloydMax
 from syft_fl.codecs.logarithmic import Logarithmic
@@ -101,6 +103,7 @@ __all__ = [
     "Float16",
     "Float32",
     "Gaps",
+    "Innovation",
     "Layered",
     "LloydMax",
     "Logarithmic",

@@ -2,6 +2,7 @@
 
 from claims.adaptive import ADAPTIVE
 from claims.claim import Claim
+from claims.innovation import INNOVATION
 from claims.lattice import LATTICE
 from claims.levels import LEVELS
 from claims.projections import PROJECTIONS
@@ -11,4 +12,13 @@ from claims.sparse import SPARSE
 
 __all__ = ["CLAIMS", "Claim"]
 
-CLAIMS: dict[str, Claim] = {**SCALAR, **LEVELS, **LATTICE, **PROJECTIONS, **ROTATIONS, **SPARSE, **ADAPTIVE}
+CLAIMS: dict[str, Claim] = {
+    **SCALAR,
+    **LEVELS,
+    **INNOVATION,
+    **LATTICE,
+    **PROJECTIONS,
+    **ROTATIONS,
+    **SPARSE,
+    **ADAPTIVE,
+}

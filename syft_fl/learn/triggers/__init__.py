@@ -10,6 +10,9 @@
 ``relative``    if it is long enough beside the model
 ``bandwidth``   if it is long enough for what the UE's air costs
 ``loss``        if the training loss has changed enough
+``lag``         if it differs enough from the last one
+``laq``         the same of what would be decoded, beyond the codec's errors
+``lag-server``  if the base station asked, for its model has moved enough
 ``channel``     if the channel is good enough
 ``silence``     after so many trainings without one
 ``all``         if all of some rules say so
@@ -30,6 +33,8 @@ from syft_fl.learn.triggers.always import Always
 from syft_fl.learn.triggers.channel import Channel
 from syft_fl.learn.triggers.conjunction import AllOf, AnyOf
 from syft_fl.learn.triggers.every import Every
+from syft_fl.learn.triggers.lag import LAG, LAGServer
+from syft_fl.learn.triggers.laq import LAQ
 from syft_fl.learn.triggers.loss import LossChange
 from syft_fl.learn.triggers.norm import Bandwidth, Norm, Relative
 from syft_fl.learn.triggers.random import Random
@@ -46,6 +51,8 @@ from syft_fl.learn.triggers.trigger import (
 )
 
 __all__ = [
+    "LAG",
+    "LAQ",
     "TRIGGERS",
     "AllOf",
     "Always",
@@ -54,6 +61,7 @@ __all__ = [
     "Channel",
     "Decision",
     "Every",
+    "LAGServer",
     "LossChange",
     "Memory",
     "Norm",
