@@ -19,6 +19,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# At once, and after its module: the module would else take the name whenever it is imported first.
+from syft_fl.schema import schema
+
 if TYPE_CHECKING:
     from syft_fl import codecs, data, learn, plots, radio
     from syft_fl.errors import (
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
     )
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
-    from syft_fl.schema import schema
     from syft_fl.transport import Downlink, SyftCarrier, Transport, Uplink
     from syft_fl.workers import (
         BaseDataset,
@@ -84,7 +86,6 @@ _HOME = {
         "WorkerError",
     ),
     "syft_fl.keys": ("Key",),
-    "syft_fl.schema": ("schema",),
     "syft_fl.transport": ("Downlink", "SyftCarrier", "Transport", "Uplink"),
     "syft_fl.workers": (
         "BaseDataset",
@@ -153,7 +154,6 @@ __all__ = [
     "learn",
     "load",
     "load_scenario",
-    "local_worker",
     "parse",
     "plots",
     "preview",
@@ -167,7 +167,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"syft_fl.{name}")
-    if name == "local_worker":  # a hook's own, so it can't be kept here
+    if (
+        name == "local_worker"
+    ):  # a hook's own, so it can't be kept here; not in __all__, as without one it is an error
         return import_module("syft_fl.workers").local_worker()
     if name in _MODULE_OF:
         return getattr(import_module(_MODULE_OF[name]), name)
@@ -175,4 +177,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "local_worker"])

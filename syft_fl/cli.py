@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syft_fl import __version__
 from syft_fl.errors import ConfigError, RunError, SyftFLError
 
 if TYPE_CHECKING:
@@ -61,6 +62,22 @@ Mismatch = Annotated[
         help="Use a copy of a data set that differs from the published one, with a warning.",
     ),
 ]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"syft-fl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()

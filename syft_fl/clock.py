@@ -10,17 +10,17 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from syft_fl.errors import ClockError
 
 __all__ = ["Clock", "Event"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Event:
+class Event(NamedTuple):
     """Something that happens at a simulated instant.
+
+    Events are ordered as tuples are; serials differ, so what they are about is never compared.
 
     Attributes:
         time_s: when [s].
@@ -33,8 +33,8 @@ class Event:
     time_s: float
     rank: int
     serial: int
-    kind: str = field(compare=False)
-    data: Mapping[str, Any] = field(compare=False, default_factory=dict)
+    kind: str
+    data: Mapping[str, Any]
 
 
 class Clock:
@@ -50,7 +50,7 @@ class Clock:
 
     def __init__(self, now_s: float = 0.0) -> None:
         self.now_s = now_s
-        self._heap: list[tuple[float, int, int, Event]] = []
+        self._heap: list[Event] = []
         self._serial = 0
 
     def __len__(self) -> int:
@@ -62,18 +62,17 @@ class Clock:
         Raises:
             ClockError: the time is before now, infinite or not a number.
         """
-        if not math.isfinite(time_s):
-            raise ClockError(f"event {kind!r} at {time_s} s: the time must be finite")
-        if time_s < self.now_s:
-            raise ClockError(f"event {kind!r} at {time_s} s is before now ({self.now_s} s)")
+        if not self.now_s <= time_s < math.inf:  # NaN is neither
+            why = f" is before now ({self.now_s} s)" if math.isfinite(time_s) else ": the time must be finite"
+            raise ClockError(f"event {kind!r} at {time_s} s{why}")
         event = Event(time_s, rank, self._serial, kind, data)
         self._serial += 1
-        heapq.heappush(self._heap, (time_s, rank, event.serial, event))
+        heapq.heappush(self._heap, event)
         return event
 
     def peek_s(self) -> float:
         """Time of the next event [s]; infinity where there is none."""
-        return self._heap[0][0] if self._heap else math.inf
+        return self._heap[0].time_s if self._heap else math.inf
 
     def pop(self) -> Event:
         """Take the next event and set the time to its time.
@@ -83,8 +82,8 @@ class Clock:
         """
         if not self._heap:
             raise ClockError("no event is scheduled")
-        time_s, _, _, event = heapq.heappop(self._heap)
-        self.now_s = time_s
+        event = heapq.heappop(self._heap)
+        self.now_s = event.time_s
         return event
 
     def advance(self, to_s: float) -> None:
@@ -101,7 +100,7 @@ class Clock:
 
     def state(self) -> dict[str, Any]:
         """Plain data from which :meth:`restore` makes an equal clock."""
-        events = [[e.time_s, e.rank, e.serial, e.kind, dict(e.data)] for _, _, _, e in sorted(self._heap)]
+        events = [[*event[:-1], dict(event.data)] for event in sorted(self._heap)]
         return {"now_s": self.now_s, "serial": self._serial, "events": events}
 
     @classmethod
@@ -109,6 +108,6 @@ class Clock:
         """The clock that :meth:`state` described."""
         clock = cls(state["now_s"])
         clock._serial = state["serial"]
-        for time_s, rank, serial, kind, data in state["events"]:
-            heapq.heappush(clock._heap, (time_s, rank, serial, Event(time_s, rank, serial, kind, data)))
+        clock._heap = [Event(*fields) for fields in state["events"]]
+        heapq.heapify(clock._heap)
         return clock

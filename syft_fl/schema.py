@@ -5,6 +5,8 @@ Every part that a scenario names (a codec, a link, a partition, …) is a frozen
 are refused by pydantic, ranges by :func:`require` in ``__post_init__``. A :class:`Registry` turns
 ``{kind = "uniform", bits = 4}`` into an object; a user's own class joins it in a line, or is named by an
 import path: ``{kind = "my_codecs:Mine"}``.
+
+pydantic is imported with the first class that is made, for ``import syft_fl`` reads this module.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, TypeVar, dataclass_transform
-
-import pydantic
-from pydantic_core import core_schema
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from syft_fl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pydantic
+    from pydantic_core import core_schema
 
 __all__ = ["Registry", "explain", "import_path", "nearest", "plain", "remember", "require", "schema"]
 
@@ -35,9 +38,12 @@ def schema(cls: type[T]) -> type[T]:
     pydantic's defaults drop unknown keys and turn ``"3"`` into 3; both are refused here. What is wrong is
     raised as one :class:`~syft_fl.errors.ConfigError` that lists everything wrong with the object.
     """
+    import pydantic
+    from pydantic.dataclasses import dataclass
+
     config = pydantic.ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
     cls.__get_pydantic_core_schema__ = classmethod(_tables_are_welcome)  # type: ignore[attr-defined]
-    made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(cls)
+    made: Any = dataclass(frozen=True, kw_only=True, config=config)(cls)
     checked_init = made.__init__
 
     def init(self: Any, /, **fields: Any) -> None:
@@ -191,6 +197,8 @@ class Registry:
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema
+
         # A plain function: looked up when a value is checked, so classes registered later count.
         return core_schema.no_info_plain_validator_function(self.build)
 

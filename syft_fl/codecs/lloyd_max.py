@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from numpy.typing import NDArray
-from scipy import linalg, special
 
 from syft_fl.codecs.codec import CODECS, Context
 from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols
@@ -131,7 +131,7 @@ def lloyd_max_levels(law: str, bits: int) -> tuple[NDArray[np.float64], NDArray[
     # By symmetry, the positive half; started where the density of good levels goes as the cube root of the law's.
     half = 1 << (bits - 1)
     quantiles = (np.arange(half) + 0.5) / half
-    levels = np.sqrt(3) * np.sqrt(2) * special.erfinv(quantiles)
+    levels = np.sqrt(3) * np.sqrt(2) * scipy.special.erfinv(quantiles)
     if law == "laplace":
         levels = -3 / np.sqrt(2) * np.log1p(-quantiles)
     law_ = _LAWS[law]
@@ -176,7 +176,7 @@ def _newton_step(law: _Law, levels: Numbers) -> Numbers:
     banded[1, :-1] -= by_upper
     banded[1, 1:] -= by_lower
     banded[2, :-1] = -by_lower
-    step: Numbers = linalg.solve_banded((1, 1), banded, levels - means)
+    step: Numbers = scipy.linalg.solve_banded((1, 1), banded, levels - means)
     return levels - step
 
 
@@ -190,7 +190,7 @@ def _laplace_mean_below(t: Numbers) -> Numbers:
 _LAWS = {
     "gaussian": _Law(
         density=lambda t: np.exp(-t * t / 2) / np.sqrt(2 * np.pi),
-        below=special.ndtr,
+        below=lambda t: scipy.special.ndtr(t),
         mean_below=lambda t: -np.exp(-t * t / 2) / np.sqrt(2 * np.pi),
     ),
     "laplace": _Law(

@@ -8,10 +8,12 @@ tables (``energy_j`` of downlink transfers) and not in a UE's energy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from syft_fl.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PARTS", "energy_of_ues"]
 
@@ -39,6 +41,8 @@ def energy_of_ues(
     Raises:
         RunError: the tables do not tell energy by UE, as those that an earlier version wrote.
     """
+    import pandas as pd
+
     finished = rounds.loc[rounds["round"] >= 1, "round"]
     index = pd.MultiIndex.from_product([finished, ues], names=["round", "ue"])
     spent = pd.DataFrame(0.0, index=index, columns=list(PARTS))

@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from syft_fl.errors import RunError
 from syft_fl.experiment.energy import energy_of_ues
 from syft_fl.experiment.folder import TABLES, RunFolder
 from syft_fl.federation import ue_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison", "Result"]
+
+
+def _no_rows() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Result:
     rounds: pd.DataFrame
     transfers: pd.DataFrame
     folder: Path | None = None
-    computations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    computations: pd.DataFrame = field(default_factory=_no_rows)
 
     @classmethod
     def of(
@@ -60,6 +65,8 @@ class Result:
         computations: Iterable[Mapping[str, Any]] = (),
     ) -> Result:
         """A result from plain rows."""
+        import pandas as pd
+
         rows = pd.DataFrame(list(rounds))
         for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
             if column in rows:
@@ -154,6 +161,8 @@ class Comparison:
 
     def energy(self) -> pd.DataFrame:
         """:meth:`Result.energy` of all runs, one after another, with columns ``variant`` and ``seed`` in front."""
+        import pandas as pd
+
         frames = []
         for result in self.results:
             frame = result.energy()

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from scipy import stats
+import scipy  # its parts load when they are first used
 
 from syft_fl.errors import ConfigError
 from syft_fl.schema import nearest, require
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Interval",
@@ -112,7 +114,8 @@ def interval(values: Sequence[float] | Array, *, confidence: float = 0.95) -> In
     mean = float(np.mean(values))
     if n == 1:
         return Interval(mean, math.nan)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    # What scipy.stats.t.ppf comes to, without the second that importing scipy.stats takes.
+    quantile = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2))
     return Interval(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(n))
 
 
@@ -138,6 +141,8 @@ def on_grid(results: Iterable[SeededRun], x: str, y: str, *, points: int | None 
     Raises:
         ConfigError: no run, fewer than 2 points, no such column, or x falls.
     """
+    import pandas as pd
+
     curves = [_evaluated(run, x, y) for run in results]
     require(bool(curves), "results", [], "at least one run")
     require(points is None or points >= 2, "points", points, "at least 2")
@@ -198,6 +203,8 @@ def summary(comparison: RunGroup, *, baseline: str | None = None) -> pd.DataFram
     Raises:
         ConfigError: no run, a seed twice, or the baseline is no variant.
     """
+    import pandas as pd
+
     variants = by_variant(comparison.results)
     reference = _baseline(variants, baseline)
     target = comparison.target_accuracy

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from scipy.special import gammainccinv
+import scipy  # its parts load when they are first used
 
 from syft_fl.keys import Key
 from syft_fl.radio.steps import next_step_s, step_number
@@ -167,7 +167,7 @@ class Nakagami:
         return _blocks(key, self._draw, self.block, self.coherence_s)
 
     def _draw(self, key: Key) -> float:
-        return float(gammainccinv(self.m, key.uniform())) / self.m
+        return float(scipy.special.gammainccinv(self.m, key.uniform())) / self.m
 
 
 @dataclass(frozen=True, slots=True)

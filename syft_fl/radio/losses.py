@@ -22,8 +22,8 @@ from functools import lru_cache
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from numpy.typing import NDArray
-from scipy.special import erfc
 
 from syft_fl.keys import Key
 from syft_fl.schema import Registry, require, schema
@@ -145,7 +145,9 @@ class Bler:
         with np.errstate(divide="ignore"):
             above_db = 10.0 * np.log10(snr / needed)
         ten, one = _NORMAL_QUANTILES
-        return np.asarray(0.5 * erfc((ten + (one - ten) * above_db / self.decade_db) / math.sqrt(2.0)))
+        return np.asarray(
+            0.5 * scipy.special.erfc((ten + (one - ten) * above_db / self.decade_db) / math.sqrt(2.0))
+        )
 
 
 @LOSSES

@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from numpy.typing import NDArray
-from scipy.special import exp1
 
 from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
@@ -237,7 +237,7 @@ def mean_inversion(fading: str, threshold: float) -> float:
         1.8229
     """
     if fading in _RAYLEIGH:
-        return float(exp1(threshold))
+        return float(scipy.special.exp1(threshold))
     if fading == "none":
         return 1.0 if threshold <= 1 else 0.0
     raise ConfigError(f"fading = {fading!r}: its mean inversion power is not known; set power = 'peak'")
