@@ -17,6 +17,7 @@ from syft_fl.federation.selection import SELECTIONS, Random, Selection
 from syft_fl.learn import (
     AGGREGATORS,
     COMPUTES,
+    ENGINES,
     IID,
     MLP,
     MODELS,
@@ -24,6 +25,7 @@ from syft_fl.learn import (
     Aggregator,
     Balance,
     Compute,
+    EngineModel,
     FedAvg,
     ModelFactory,
     Partition,
@@ -136,6 +138,7 @@ class Scenario:
         compute: how long that takes in simulated time.
         cell, uplink, downlink: the radio and how models are written for it.
         carrier: who hands the frames' bytes over; it changes no result.
+        engine: who trains the UEs; it changes no result, but ``batched`` may in the last digits. None: ``loop``.
         stop: when the run ends.
     """
 
@@ -150,6 +153,7 @@ class Scenario:
     uplink: Uplink = Uplink()
     downlink: Downlink = Downlink()
     carrier: Annotated[CarrierModel, CARRIERS] = Local()
+    engine: Annotated[EngineModel, ENGINES] | None = None
     stop: Stop = Stop()
 
     def __post_init__(self) -> None:

@@ -13,7 +13,16 @@ from syft_fl.learn.aggregation import (
     next_model,
 )
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
-from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
+from syft_fl.learn.engines import (
+    ENGINES,
+    Engine,
+    EngineModel,
+    Job,
+    Loop,
+    LoopEngine,
+    Outcome,
+    Threads,
+)
 from syft_fl.learn.evaluation import Evaluation, evaluate
 from syft_fl.learn.fednova import FedNova
 from syft_fl.learn.generators import global_generators, torch_generator
@@ -38,6 +47,7 @@ from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, in
 __all__ = [
     "AGGREGATORS",
     "COMPUTES",
+    "ENGINES",
     "IID",
     "MLP",
     "MODELS",
@@ -55,6 +65,7 @@ __all__ = [
     "Dirichlet",
     "DocumentCNN",
     "Engine",
+    "EngineModel",
     "Evaluation",
     "Exponential",
     "FedAdagrad",
@@ -67,6 +78,7 @@ __all__ = [
     "Krum",
     "LabelledSamples",
     "LeNet5",
+    "Loop",
     "LoopEngine",
     "Median",
     "Memory",
@@ -84,6 +96,7 @@ __all__ = [
     "Shards",
     "Softmax",
     "Step",
+    "Threads",
     "Training",
     "TrainingReport",
     "TrimmedMean",

@@ -1,0 +1,7 @@
+"""Who trains the UEs: one interface, and engines that differ in where and how fast."""
+
+from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel, Job, Outcome
+from syft_fl.learn.engines.loop import Loop, LoopEngine
+from syft_fl.learn.engines.threads import Threads
+
+__all__ = ["ENGINES", "Engine", "EngineModel", "Job", "Loop", "LoopEngine", "Outcome", "Threads"]
