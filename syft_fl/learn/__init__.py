@@ -15,6 +15,7 @@ from syft_fl.learn.aggregation import (
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
 from syft_fl.learn.engines import (
     ENGINES,
+    Batched,
     Engine,
     EngineModel,
     Job,
@@ -56,6 +57,7 @@ __all__ = [
     "Aggregator",
     "Averaging",
     "Balance",
+    "Batched",
     "CifarCNN",
     "Compute",
     "Constant",

@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from syft_fl.keys import Key
 
-__all__ = ["global_generators", "may_draw", "thread_generator", "torch_generator"]
+__all__ = ["drawing_part", "global_generators", "may_draw", "thread_generator", "torch_generator"]
 
 
 @contextmanager
@@ -114,7 +114,12 @@ def may_draw(module: nn.Module) -> bool:
         >>> may_draw(nn.Sequential(nn.Linear(2, 2), nn.ReLU())), may_draw(nn.Sequential(nn.Dropout(0.5)))
         (False, True)
     """
-    return not all(_is_known(part) and not isinstance(part, _DRAWING) for part in module.modules())
+    return drawing_part(module) is not None or not all(map(_is_known, module.modules()))
+
+
+def drawing_part(module: nn.Module) -> nn.Module | None:
+    """The first part of a module that is known to draw random numbers in training."""
+    return next((part for part in module.modules() if isinstance(part, _DRAWING)), None)
 
 
 _DRAWING = (

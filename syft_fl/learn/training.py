@@ -25,7 +25,15 @@ from syft_fl.learn.schedule import SCHEDULES, Constant, Schedule
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Vector
 
-__all__ = ["LabelledSamples", "Training", "TrainingReport", "batches", "intra_op_threads", "train"]
+__all__ = [
+    "LabelledSamples",
+    "Training",
+    "TrainingReport",
+    "batches",
+    "intra_op_threads",
+    "no_samples",
+    "train",
+]
 
 
 class LabelledSamples(Protocol):
@@ -212,7 +220,7 @@ def train(
     """
     x, y = samples.x, samples.y
     if len(y) == 0:
-        raise DataError("a UE without samples can't train; use another partition, or fewer UEs")
+        raise no_samples()
     module.train()
     optimizer = training.new_optimizer(module, round=round)
     terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
@@ -230,6 +238,11 @@ def train(
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)
+
+
+def no_samples() -> DataError:
+    """The error for a UE that has nothing to train on."""
+    return DataError("a UE without samples can't train; use another partition, or fewer UEs")
 
 
 class _LocalTerms:

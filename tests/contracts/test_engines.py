@@ -34,7 +34,10 @@ from syft_fl.schema import plain
 from syft_fl.vectors import Layout
 
 TWO: dict[str, Any] = {"workers": 2}
-SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {"threads": (TWO, {"workers": 1})}
+SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
+    "threads": (TWO, {"workers": 1}),
+    "batched": ({}, {"chunk": 2}),
+}
 EVERY = [
     ENGINES.build({"kind": cls.kind} | fields)
     for cls in ENGINES
@@ -301,7 +304,7 @@ def test_a_run_is_the_same_with_any_engine(model: EngineModel) -> None:
     )
     dataset = scenario.data.load()
     rows = [
-        [dict(simulation.step().row) for _ in range(4)]
+        [{name: value or 0 for name, value in simulation.step().row.items()} for _ in range(4)]
         for simulation in (
             Simulation(scenario, dataset),
             Simulation(type(scenario)(**vars(scenario) | {"engine": model}), dataset),
@@ -368,3 +371,51 @@ def test_a_module_that_cant_be_copied_for_a_thread_says_so() -> None:
 def test_workers_must_be_at_least_one(kind: str) -> None:
     with pytest.raises(ConfigError, match="workers = 0 must be at least 1"):
         ENGINES.build({"kind": kind, "workers": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("batch_norm", "it has '1.running_mean', which is no trained parameter"),
+        ("dropout", "Dropout2d draws random numbers"),
+        ("recurrent", "LSTM draws random numbers"),
+    ],
+)
+def test_batched_refuses_modules_that_it_would_train_otherwise_than_the_loop(name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'batched' can't train.*{reason}.*engine\.kind = 'threads'"):
+        ENGINES.build("batched").open(build(name), Layout.of(build(name)), cohort=3)
+
+
+def test_batched_refuses_batch_statistics_even_where_nothing_is_remembered() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36, track_running_stats=False), nn.Linear(36, 4))
+    with pytest.raises(ConfigError, match="BatchNorm mixes the samples of a batch"):
+        ENGINES.build("batched").open(module, Layout.of(module), cohort=3)
+
+
+def test_batched_refuses_a_users_own_draws_when_it_meets_them() -> None:
+    engine = ENGINES.build("batched").open(build("own"), Layout.of(build("own")), cohort=3)
+    handle = engine.submit(jobs(build("own"), TRAININGS["sgd"])[0])
+    with pytest.raises(
+        ConfigError, match=r"can't train model OwnDropout: .*random.*engine\.kind = 'threads'"
+    ):
+        engine.result(handle)
+
+
+def test_batched_trains_what_waits_together_when_the_first_outcome_is_asked_for() -> None:
+    calls: list[torch.Size] = []
+
+    class Counting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(x.shape)
+            return super().forward(x.flatten(1))
+
+    module = Counting(36, 4)
+    work = jobs(module, Training(batch_size=4), sizes=(4,) * 6)
+    engine = ENGINES.build("batched").open(module, Layout.of(module), cohort=6)
+    handles = [engine.submit(job) for job in work]
+    assert calls == []
+    engine.result(handles[3])
+    once = len(calls)
+    for ue in (0, 1, 2, 4, 5):
+        engine.result(handles[ue])
+    assert len(calls) == once == 2  # one to see what is learnt, one step of all six
