@@ -284,10 +284,10 @@ def batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor
     generator = key.torch()
     while True:
         for index in torch.split(torch.randperm(samples, generator=generator), size):
+            yield index
+            steps -= 1
             if steps == 0:
                 return
-            steps -= 1
-            yield index
 
 
 @contextmanager

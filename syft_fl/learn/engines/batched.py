@@ -11,8 +11,7 @@ Left out: modules with buffers (BatchNorm), modules that draw (dropout), and tho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -73,6 +72,7 @@ class BatchedEngine:
         self._module = module
         self._layout = layout
         self._chunk = chunk
+        self._learnt: tuple[str, ...] | None = None
         self._jobs: dict[int, Job] = {}
         self._found: dict[int, Outcome | DataError] = {}
         self._submitted = 0
@@ -105,12 +105,13 @@ class BatchedEngine:
         self._found.clear()
 
     def _train_all(self) -> None:
-        waiting = sorted(self._jobs.items(), key=lambda item: _together(item[1]))
-        for _, group in groupby(waiting, key=lambda item: _together(item[1])):
-            alike = list(group)
-            if len(alike[0][1].samples.y) == 0:
-                self._found |= {handle: no_samples() for handle, _ in alike}
-                continue
+        groups: dict[object, list[tuple[int, Job]]] = {}
+        for handle, job in self._jobs.items():
+            if _size(job) == 0:
+                self._found[handle] = no_samples()
+            else:
+                groups.setdefault(_together(job), []).append((handle, job))
+        for alike in groups.values():
             # Those with most steps come first: who is still at it is then always a first part of the stack.
             alike.sort(key=lambda item: -_steps(item[1]))
             for first in range(0, len(alike), self._chunk):
@@ -121,9 +122,10 @@ class BatchedEngine:
     def _train(self, jobs: tuple[Job, ...]) -> list[Outcome]:
         training = jobs[0].training
         with intra_op_threads(training.threads):
-            stacks = _Stacks(self._module, self._layout, jobs)
             try:
-                return stacks.train()
+                if self._learnt is None:
+                    self._learnt = learnt(self._module.train(), jobs[0])
+                return _Stacks(self._module.train(), self._layout, self._learnt, jobs).train()
             except RuntimeError as error:
                 raise _refused(self._module, str(error).splitlines()[0]) from error
 
@@ -131,14 +133,15 @@ class BatchedEngine:
 class _Stacks:
     """Parameters of some UEs, [ues, ...] each, and their training."""
 
-    def __init__(self, module: nn.Module, layout: Layout, jobs: tuple[Job, ...]) -> None:
-        self._module = module.train()
+    def __init__(
+        self, module: nn.Module, layout: Layout, names: tuple[str, ...], jobs: tuple[Job, ...]
+    ) -> None:
+        self._module = module
+        self._names = names
         self._jobs = jobs
         self._training = jobs[0].training
         self._steps = [_steps(job) for job in jobs]
         self._all = _stacked([job.state.vector for job in jobs], layout)
-        learnt = self._learnt()
-        self._names = [name for name in self._all if name in learnt]
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
         if jobs[0].correction is not None:
@@ -150,25 +153,26 @@ class _Stacks:
         self._gradients: Callable[..., Any] = vmap(grad_and_value(self._loss))
 
     def train(self) -> list[Outcome]:
+        size = self._training.batch_size
         order = [
-            list(batches(len(job.samples.y), self._training.batch_size, steps=steps, key=job.key / "batches"))
+            list(batches(_size(job), size, steps=steps, key=job.key / "batches"))
             for job, steps in zip(self._jobs, self._steps, strict=True)
         ]
         total = torch.zeros(len(self._jobs), dtype=torch.float64)
         for step in range(self._steps[0]):
             self._go_on_with(sum(steps > step for steps in self._steps))
             total[: self._active] += self._step([indices[step] for indices in order[: self._active]])
-        return self._outcomes(total.tolist(), [sum(map(len, indices)) for indices in order])
+        return self._outcomes(total.tolist(), [sum(map(Tensor.numel, indices)) for indices in order])
 
     def _step(self, indices: list[Tensor]) -> Tensor:
         """One step of those still at it; [active] each one's sum of losses."""
-        longest = max(map(len, indices))
-        counts = torch.tensor([len(index) for index in indices])
+        sizes = [index.numel() for index in indices]
+        counts, longest = torch.tensor(sizes), max(sizes)
         weights = (torch.arange(longest) < counts[:, None]) / counts[:, None]
         # What fills a batch up must be no stranger: the loss of some zeros may be infinite.
         filled = [_filled(index, longest) for index in indices]
-        x = torch.stack([job.samples.x[index] for job, index in zip(self._jobs, filled, strict=False)])
-        y = torch.stack([job.samples.y[index] for job, index in zip(self._jobs, filled, strict=False)])
+        x = _gathered([job.samples.x for job in self._jobs[: self._active]], filled)
+        y = _gathered([job.samples.y for job in self._jobs[: self._active]], filled)
         fixed = {n: s[: self._active] for n, s in self._all.items() if n not in self._names}
         with torch.no_grad():
             trained = dict(zip(self._names, self._parameters, strict=True))
@@ -190,16 +194,6 @@ class _Stacks:
         scores = functional_call(self._module, trained | fixed, (x,))
         return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
 
-    def _learnt(self) -> set[str]:
-        """Names of the parameters that get a gradient: the optimiser leaves the others as they are."""
-        samples = self._jobs[0].samples
-        first = {name: stack[0] for name, stack in self._all.items()}
-        wanted = {n: first[n].requires_grad_() for n, p in self._module.named_parameters() if p.requires_grad}
-        with torch_generator(self._jobs[0].key):
-            loss = F.cross_entropy(functional_call(self._module, first, (samples.x[:1],)), samples.y[:1])
-        found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
-        return {name for name, gradient in zip(wanted, found, strict=True) if gradient is not None}
-
     def _go_on_with(self, active: int) -> None:
         """Let the last ones of the stack drop out, with what the optimiser remembers of them."""
         if active == self._active:
@@ -218,13 +212,14 @@ class _Stacks:
         return self._training.new_optimizer(nn.ParameterList(self._parameters), round=self._jobs[0].round)
 
     def _outcomes(self, losses: list[float], processed: list[int]) -> list[Outcome]:
-        stacks = [stack.detach() for stack in self._all.values()]
+        flat = [stack.flatten(1) for stack in self._all.values()]
         # A sum is finite only if each term is.
-        sums = torch.stack([stack.flatten(1).sum(dim=1) for stack in stacks]).isfinite().all(dim=0).tolist()
+        sums = torch.stack([stack.sum(dim=1) for stack in flat]).isfinite().all(dim=0).tolist()
+        rows = zip(*(stack.unbind() for stack in flat), strict=True)
         return [
             Outcome(
                 # Each in memory of its own: a row of a matrix would keep the others alive.
-                ModelState(torch.cat([stack[ue].reshape(-1) for stack in stacks]), {}),
+                ModelState(torch.cat(parts), {}),
                 TrainingReport(
                     losses[ue] / processed[ue],
                     processed[ue],
@@ -232,7 +227,7 @@ class _Stacks:
                     finite=sums[ue] and math.isfinite(losses[ue]),
                 ),
             )
-            for ue in range(len(self._jobs))
+            for ue, parts in enumerate(rows)
         ]
 
 
@@ -252,31 +247,51 @@ def _refused(module: nn.Module, reason: str) -> ConfigError:
     )
 
 
+def learnt(module: nn.Module, job: Job) -> tuple[str, ...]:
+    """Names of the parameters that get a gradient: the optimiser leaves the others as they are."""
+    names, parameters = zip(*((n, p) for n, p in module.named_parameters() if p.requires_grad), strict=True)
+    with torch_generator(job.key):
+        loss = F.cross_entropy(module(job.samples.x[:1]), job.samples.y[:1])
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return tuple(name for name, gradient in zip(names, found, strict=True) if gradient is not None)
+
+
 def _together(job: Job) -> tuple[object, ...]:
     """Jobs for which this is the same can lie in one stack."""
     x = job.samples.x
-    return (
-        job.round,
-        repr(job.training),
-        tuple(x.shape[1:]),
-        str(x.dtype),
-        job.correction is None,
-        len(x) == 0,
-    )
+    return (job.round, id(job.training), x.shape[1:], x.dtype, job.correction is None)
+
+
+def _size(job: Job) -> int:
+    return job.samples.y.shape[0]
 
 
 def _steps(job: Job) -> int:
-    return job.training.steps_for(len(job.samples.y))
+    return job.training.steps_for(_size(job))
 
 
-def _stacked(vectors: Iterable[Tensor], layout: Layout) -> dict[str, Tensor]:
-    rows = list(vectors)
-    return {
-        slot.name: torch.stack([row[slot.start : slot.stop].view(slot.shape) for row in rows])
-        for slot in layout.slots
-    }
+def _stacked(vectors: Sequence[Tensor], layout: Layout) -> dict[str, Tensor]:
+    """[ues, ...] of each parameter, from one vector for each UE."""
+    if all(vector is vectors[0] for vector in vectors):  # a cohort that was sent one model
+        whole = _parts(layout, vectors[0])
+        return {name: part.expand(len(vectors), *part.shape).clone() for name, part in whole.items()}
+    each = [_parts(layout, vector) for vector in vectors]
+    return {name: torch.stack([parts[name] for parts in each]) for name in each[0]}
+
+
+def _parts(layout: Layout, vector: Tensor) -> dict[str, Tensor]:
+    pieces = torch.split(vector, [slot.length for slot in layout.slots])
+    return {slot.name: piece.view(slot.shape) for slot, piece in zip(layout.slots, pieces, strict=True)}
+
+
+def _gathered(tensors: list[Tensor], indices: list[Tensor]) -> Tensor:
+    """[ues, batch, ...] samples of each UE by its own indices."""
+    found = tensors[0].new_empty(len(tensors), indices[0].numel(), *tensors[0].shape[1:])
+    for tensor, index, row in zip(tensors, indices, found.unbind(), strict=True):
+        torch.index_select(tensor, 0, index, out=row)
+    return found
 
 
 def _filled(index: Tensor, length: int) -> Tensor:
-    missing = length - len(index)
+    missing = length - index.numel()
     return torch.cat([index, index[:1].expand(missing)]) if missing else index
