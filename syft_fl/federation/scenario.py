@@ -23,6 +23,7 @@ from syft_fl.federation.staleness import STALENESS, Staleness
 from syft_fl.learn import (
     AGGREGATORS,
     COMPUTES,
+    ENGINES,
     IID,
     MLP,
     MODELS,
@@ -31,6 +32,7 @@ from syft_fl.learn import (
     Aggregator,
     Balance,
     Compute,
+    EngineModel,
     FedAvg,
     ModelFactory,
     Partition,
@@ -164,6 +166,7 @@ class Scenario:
         protocol: how base station and UEs talk (:mod:`~syft_fl.federation.protocol`); None: its defaults, with
             nothing to acknowledge, to ask for or to wait for.
         carrier: who hands the frames' bytes over; it changes no result.
+        engine: who trains the UEs; it changes no result, but ``batched`` may in the last digits. None: ``loop``.
         stop: when the run ends.
     """
 
@@ -180,6 +183,7 @@ class Scenario:
     trigger: Annotated[Trigger, TRIGGERS] | None = None
     protocol: Protocol | None = None
     carrier: Annotated[CarrierModel, CARRIERS] = Local()
+    engine: Annotated[EngineModel, ENGINES] | None = None
     stop: Stop = Stop()
 
     def __post_init__(self) -> None:

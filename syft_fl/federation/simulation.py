@@ -45,7 +45,7 @@ from syft_fl.learn import (
     Averaging,
     FedAvg,
     Job,
-    LoopEngine,
+    Loop,
     Memory,
     Scaffold,
     build_seeded,
@@ -113,7 +113,8 @@ class Simulation:
         self._module = build_seeded(scenario.model, dataset.shape, dataset.classes, self.key / "model")
         self.layout = Layout.of(self._module)
         self.model = self.layout.read(self._module)
-        self._engine = LoopEngine(self._module, self.layout)
+        engine = scenario.engine or Loop()
+        self._engine = engine.open(self._module, self.layout, cohort=scenario.population.chosen)
         self.transport = Transport(
             uplink=scenario.uplink,
             downlink=scenario.downlink,

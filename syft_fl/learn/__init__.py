@@ -13,7 +13,17 @@ from syft_fl.learn.aggregation import (
     next_model,
 )
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
-from syft_fl.learn.engine import Engine, Job, LoopEngine, Outcome
+from syft_fl.learn.engines import (
+    ENGINES,
+    Batched,
+    Engine,
+    EngineModel,
+    Job,
+    Loop,
+    LoopEngine,
+    Outcome,
+    Threads,
+)
 from syft_fl.learn.evaluation import Evaluation, evaluate
 from syft_fl.learn.fednova import FedNova
 from syft_fl.learn.generators import global_generators, torch_generator
@@ -49,6 +59,7 @@ from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, in
 __all__ = [
     "AGGREGATORS",
     "COMPUTES",
+    "ENGINES",
     "IID",
     "MLP",
     "MODELS",
@@ -58,6 +69,7 @@ __all__ = [
     "Aggregator",
     "Averaging",
     "Balance",
+    "Batched",
     "CifarCNN",
     "Compute",
     "Constant",
@@ -67,6 +79,7 @@ __all__ = [
     "Dirichlet",
     "DocumentCNN",
     "Engine",
+    "EngineModel",
     "Evaluation",
     "Exponential",
     "ExponentialSlowdown",
@@ -81,6 +94,7 @@ __all__ = [
     "LabelledSamples",
     "LeNet5",
     "LognormalSlowdown",
+    "Loop",
     "LoopEngine",
     "Median",
     "Memory",
@@ -103,6 +117,7 @@ __all__ = [
     "Softmax",
     "Step",
     "Stragglers",
+    "Threads",
     "Training",
     "TrainingReport",
     "TrimmedMean",

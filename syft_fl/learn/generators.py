@@ -5,22 +5,28 @@ Python's while it is made. Here they are served from a :class:`~syft_fl.keys.Key
 put back. Saving numpy's and Python's takes a third of a millisecond, as long as a step of a small model: so training
 serves torch's alone.
 
-Left out: accelerators' generators, and several threads: these states belong to the process, so an engine that trains
-UEs in threads must serve dropout in another way (a ``TorchFunctionMode`` that passes each call its UE's generator).
+These states belong to the process. Threads that train side by side serve what their UE draws operation by operation
+instead (:func:`thread_generator`); the numbers are the same.
+
+Left out: accelerators' generators.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from syft_fl.keys import Key
 
-__all__ = ["global_generators", "torch_generator"]
+__all__ = ["drawing_part", "global_generators", "may_draw", "thread_generator", "torch_generator"]
 
 
 @contextmanager
@@ -55,3 +61,80 @@ def global_generators(key: Key) -> Iterator[None]:
     finally:
         np.random.set_state(before[0])  # noqa: NPY002
         random.setstate(before[1])
+
+
+def thread_generator(key: Key) -> AbstractContextManager[object]:
+    """Serve what *this thread* draws from torch's global generator from a key, for the length of a block.
+
+    The numbers are those of :func:`torch_generator`, and the global generator is left as found. Operations that draw
+    are told by torch's own tag, so this holds for any of them, in compiled layers (LSTM) and in backward passes too.
+    One that takes a generator gets this one; for the others (``torch.rand``) the global generator's state is exchanged
+    for the length of the operation, one thread at a time.
+
+    Example:
+        >>> with torch_generator(Key(1)):
+        ...     first = torch.rand(2)
+        >>> with thread_generator(Key(1)):
+        ...     torch.equal(first, torch.rand(2))
+        True
+    """
+    return _ServedDraws(key.torch())
+
+
+class _ServedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._generator = generator
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if torch.Tag.nondeterministic_seeded not in func.tags or given.get("generator") is not None:
+            return func(*args, **given)
+        if any(argument.name == "generator" for argument in func._schema.arguments):
+            return func(*args, **given | {"generator": self._generator})
+        with _EXCHANGED:
+            before = torch.get_rng_state()
+            torch.set_rng_state(self._generator.get_state())
+            try:
+                return func(*args, **given)
+            finally:
+                self._generator.set_state(torch.get_rng_state())
+                torch.set_rng_state(before)
+
+
+_EXCHANGED = Lock()
+
+
+def may_draw(module: nn.Module) -> bool:
+    """Whether training a module may draw random numbers: no only if all its parts are known, and none draws.
+
+    Example:
+        >>> may_draw(nn.Sequential(nn.Linear(2, 2), nn.ReLU())), may_draw(nn.Sequential(nn.Dropout(0.5)))
+        (False, True)
+    """
+    return drawing_part(module) is not None or not all(map(_is_known, module.modules()))
+
+
+def drawing_part(module: nn.Module) -> nn.Module | None:
+    """The first part of a module that is known to draw random numbers in training."""
+    return next((part for part in module.modules() if isinstance(part, _DRAWING)), None)
+
+
+_DRAWING = (
+    nn.modules.dropout._DropoutNd,
+    nn.RReLU,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+    nn.TransformerEncoderLayer,  # these call dropout as a function, too
+    nn.TransformerDecoderLayer,
+)
+
+
+def _is_known(part: nn.Module) -> bool:
+    ours = type(part).__module__.startswith(("torch.nn.modules.", "syft_fl.learn."))
+    hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
+    return ours and "forward" not in vars(part) and not any(hooks)

@@ -9,8 +9,8 @@ module that ends in ``log_softmax`` (as the document's does): log-probabilities 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
@@ -25,7 +25,15 @@ from syft_fl.learn.schedule import SCHEDULES, Constant, Schedule
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Vector
 
-__all__ = ["LabelledSamples", "Training", "TrainingReport", "intra_op_threads", "train"]
+__all__ = [
+    "LabelledSamples",
+    "Training",
+    "TrainingReport",
+    "batches",
+    "intra_op_threads",
+    "no_samples",
+    "train",
+]
 
 
 class LabelledSamples(Protocol):
@@ -193,6 +201,7 @@ def train(
     key: Key,
     round: int,
     correction: Vector | None = None,
+    draws: Callable[[Key], AbstractContextManager[object]] = torch_generator,
 ) -> TrainingReport:
     """Train a module in place, in training mode.
 
@@ -204,19 +213,20 @@ def train(
             (dropout) is served from ``key / "dropout"``.
         round: federated round, counted from 1, for the schedule.
         correction: [entries] added to the gradient of every step (SCAFFOLD's :math:`c - c_i`); None: nothing.
+        draws: the block in which the module's draws are served from a key.
 
     Raises:
         DataError: there are no samples.
     """
     x, y = samples.x, samples.y
     if len(y) == 0:
-        raise DataError("a UE without samples can't train; use another partition, or fewer UEs")
+        raise no_samples()
     module.train()
     optimizer = training.new_optimizer(module, round=round)
     terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
     steps, processed, total_loss = training.steps_for(len(y)), 0, 0.0
-    with torch_generator(key / "dropout"):
-        for index in _batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
+    with draws(key / "dropout"):
+        for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
             optimizer.zero_grad()
             loss = F.cross_entropy(module(x[index]), y[index])
             loss.backward()  # type: ignore[no-untyped-call]
@@ -228,6 +238,11 @@ def train(
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)
+
+
+def no_samples() -> DataError:
+    """The error for a UE that has nothing to train on."""
+    return DataError("a UE without samples can't train; use another partition, or fewer UEs")
 
 
 class _LocalTerms:
@@ -264,22 +279,22 @@ def _all_finite(module: nn.Module) -> bool:
     return all(math.isfinite(parameter.sum().item()) for parameter in module.parameters())
 
 
-def _batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
+def batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
     """Index tensors of ``steps`` batches: a new order each epoch, all from one generator."""
     generator = key.torch()
     while True:
         for index in torch.split(torch.randperm(samples, generator=generator), size):
+            yield index
+            steps -= 1
             if steps == 0:
                 return
-            steps -= 1
-            yield index
 
 
 @contextmanager
 def intra_op_threads(threads: int) -> Iterator[None]:
     """Run a block with so many torch threads per operation, then put the number back.
 
-    The number belongs to the process: an engine that trains UEs in parallel sets it once, around them all.
+    torch keeps the number by thread; a thread that has not computed yet starts with the last one that was set anywhere.
     """
     before = torch.get_num_threads()
     if threads == before:

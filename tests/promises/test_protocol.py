@@ -247,10 +247,13 @@ class Adversary(RuleBasedStateMachine):
     def a_round_begins(self, wanted: set[str]) -> None:
         self.world.next_round(tuple(ue for ue in UES if ue in wanted))
 
-    @rule(ue=st.sampled_from(UES), sends=st.sampled_from((True, True, False)))
     def a_ue_has_computed(self, ue: str, sends: bool) -> None:
         if self.world.exchange.ue(ue).state == "computing":
             self.world.finish(ue, sends=sends)
+
+    @rule(ue=st.sampled_from(UES), sends=st.sampled_from((True, True, False)))
+    def one_has_computed(self, ue: str, sends: bool) -> None:
+        self.a_ue_has_computed(ue, sends)
 
     @precondition(lambda self: self.world.air)
     @rule(data=st.data(), again=st.booleans())
@@ -260,9 +263,19 @@ class Adversary(RuleBasedStateMachine):
         self.world.deliver(one)
 
     @precondition(lambda self: self.world.air)
-    @rule()
-    def the_oldest_frame_comes(self) -> None:
-        self.world.deliver(self.world.air.pop(0))
+    @rule(copies=st.integers(1, 3))
+    def the_oldest_frame_comes(self, copies: int) -> None:
+        one = self.world.air.pop(0)
+        for _ in range(copies):
+            self.world.deliver(one)
+
+    @rule(steps=st.integers(1, 12), sends=st.sampled_from((True, True, False)))
+    def all_goes_well_for_a_while(self, steps: int, sends: bool) -> None:
+        for _ in range(steps):
+            if self.world.air:
+                self.world.deliver(self.world.air.pop(0))
+            for ue in UES:
+                self.a_ue_has_computed(ue, sends)
 
     @precondition(lambda self: self.world.air)
     @rule(data=st.data())

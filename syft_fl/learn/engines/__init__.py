@@ -1,0 +1,19 @@
+"""Who trains the UEs: one interface, and engines that differ in where and how fast."""
+
+from syft_fl.learn.engines.batched import Batched, BatchedEngine
+from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel, Job, Outcome
+from syft_fl.learn.engines.loop import Loop, LoopEngine
+from syft_fl.learn.engines.threads import Threads
+
+__all__ = [
+    "ENGINES",
+    "Batched",
+    "BatchedEngine",
+    "Engine",
+    "EngineModel",
+    "Job",
+    "Loop",
+    "LoopEngine",
+    "Outcome",
+    "Threads",
+]

@@ -1,0 +1,60 @@
+"""A module that jobs are trained in, one at a time: what all engines but ``batched`` have in common.
+
+Parameters keep the memory that torch gave them. Views of one flat vector would be copied to and from in one piece, but
+they start at addresses that are no multiple of 64 bytes, and there the BLAS libraries sum in another order: a linear
+layer on a batch of one sample then differs in the last bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from torch import nn
+
+from syft_fl.keys import Key
+from syft_fl.learn.engines.engine import Job, Outcome
+from syft_fl.learn.generators import torch_generator
+from syft_fl.learn.training import intra_op_threads, train
+from syft_fl.vectors import Layout
+
+__all__ = ["Scratch"]
+
+
+class Scratch:
+    """A module whose value is overwritten by every job.
+
+    Args:
+        module: of the right architecture.
+        layout: of that module.
+        draws: who serves what the module draws; see :func:`~syft_fl.learn.training.train`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layout: Layout,
+        *,
+        draws: Callable[[Key], AbstractContextManager[object]] = torch_generator,
+    ) -> None:
+        self._module = module
+        self._layout = layout
+        self._draws = draws
+
+    def train(self, job: Job) -> Outcome:
+        """Train, and copy out what came of it."""
+        self._layout.write(job.state, self._module)
+        with intra_op_threads(job.training.threads):
+            report = train(
+                self._module,
+                job.samples,
+                training=job.training,
+                key=job.key,
+                round=job.round,
+                correction=job.correction,
+                draws=self._draws,
+            )
+        return Outcome(self._layout.read(self._module), report)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

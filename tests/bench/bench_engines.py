@@ -1,0 +1,183 @@
+"""Engines against bare torch, in one process: ``python tests/bench/bench_engines.py [--full] [--check]``.
+
+- Many small models: 100 UEs with 20 samples each, an MLP of 784, 64 and 10 neurons, one step each.
+- Few larger ones: 10 UEs, the document's CNN, batch 16, one epoch of 128 samples (``--full``: 600).
+
+What they are compared with has no line of ours: the usual loop over UEs, two threads that do the same, ``vmap(grad)``
+over stacked parameters; all at one intra-op thread. Competitors are timed in turn, pair by pair; medians of ratios are
+printed. ``--check`` fails where a ratio is past its bound.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from syft_fl.keys import Key
+from syft_fl.learn import ENGINES, MLP, DocumentCNN, Engine, Job, Training
+from syft_fl.vectors import Layout
+
+RATE = 0.01
+Models = list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cohort's training: each UE starts from the same model."""
+
+    net: nn.Module
+    data: list[Labelled]
+    batch: int
+
+
+def work(net: nn.Module, shape: tuple[int, ...], *, ues: int, samples: int, batch: int) -> Work:
+    generator = torch.Generator().manual_seed(0)
+    return Work(
+        net,
+        [
+            Labelled(
+                torch.randn(samples, *shape, generator=generator),
+                torch.randint(10, (samples,), generator=generator),
+            )
+            for _ in range(ues)
+        ],
+        batch,
+    )
+
+
+def train_bare(net: nn.Module, start: dict[str, Tensor], data: Labelled, batch: int) -> dict[str, Tensor]:
+    """What a person would write for one UE."""
+    net.load_state_dict(start)
+    optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
+    for index in torch.randperm(len(data.y)).split(batch):
+        optimizer.zero_grad()
+        F.cross_entropy(net(data.x[index]), data.y[index]).backward()
+        optimizer.step()
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def usual_loop(work: Work) -> Callable[[], Models]:
+    net = copy.deepcopy(work.net)
+    start = copy.deepcopy(net.state_dict())
+    return lambda: [train_bare(net, start, data, work.batch) for data in work.data]
+
+
+def two_bare_threads(work: Work) -> Callable[[], Models]:
+    nets = [copy.deepcopy(work.net) for _ in range(2)]
+    start = copy.deepcopy(work.net.state_dict())
+    pool = ThreadPoolExecutor(2)
+
+    def half(which: int) -> Models:
+        torch.set_num_threads(1)
+        return [train_bare(nets[which], start, data, work.batch) for data in work.data[which::2]]
+
+    return lambda: [model for half_done in pool.map(half, range(2)) for model in half_done]
+
+
+def bare_vmap(work: Work) -> Callable[[], dict[str, Tensor]]:
+    """One model's parameters spread into a stack, a gradient step for each row; data lie in one tensor."""
+    net = copy.deepcopy(work.net)
+    x, y = (torch.stack([getattr(data, name) for data in work.data]) for name in "xy")
+    start = {name: parameter.detach() for name, parameter in net.named_parameters()}
+    ues = torch.arange(len(work.data))[:, None]
+
+    def loss(model: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(net, model, (x,)), y)
+
+    gradients = vmap(grad(loss))
+
+    def train() -> dict[str, Tensor]:
+        stack = {name: value.expand(len(ues), *value.shape).clone() for name, value in start.items()}
+        for index in torch.rand(y.shape).argsort(dim=1).split(work.batch, dim=1):
+            for name, gradient in gradients(stack, x[ues, index], y[ues, index]).items():
+                stack[name].sub_(gradient, alpha=RATE)
+        return stack
+
+    return train
+
+
+def ours(work: Work, kind: str, **fields: int) -> Callable[[], list[Tensor]]:
+    net = copy.deepcopy(work.net)
+    layout = Layout.of(net)
+    start = layout.read(net)
+    engine: Engine = ENGINES.build({"kind": kind} | fields).open(net, layout, cohort=len(work.data))
+    training = Training(learning_rate=RATE, batch_size=work.batch)
+    first = Job("ue", start, work.data[0], training, Key(0), round=1)
+    jobs = [
+        replace(first, ue=f"ue{ue}", samples=data, key=Key(0) / f"ue{ue}")
+        for ue, data in enumerate(work.data)
+    ]
+
+    def train() -> list[Tensor]:
+        handles = [engine.submit(job) for job in jobs]
+        return [engine.result(handle).state.vector for handle in handles]
+
+    return train
+
+
+def seconds(train: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    train()
+    return time.perf_counter() - start
+
+
+def ratio(train: Callable[[], object], bare: Callable[[], object], *, pairs: int) -> tuple[float, float]:
+    """Median of the ratios of pairs timed one after the other, in either order; and the median time of ``bare`` [s]."""
+    seconds(train), seconds(bare)
+    ratios, times = [], []
+    for pair in range(pairs):
+        order = (train, bare) if pair % 2 else (bare, train)
+        took = {one: seconds(one) for one in order}
+        ratios.append(took[train] / took[bare])
+        times.append(took[bare])
+    return statistics.median(ratios), statistics.median(times)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    samples = 600 if "--full" in sys.argv else 128
+    small = work(MLP(hidden=(64,)).build((784,), 10), (784,), ues=100, samples=20, batch=20)
+    large = work(DocumentCNN().build((1, 28, 28), 10), (1, 28, 28), ues=10, samples=samples, batch=16)
+    # Bounds leave room for a machine that others use, too.
+    rows = [
+        ("100 small MLPs", small, "loop", {}, "the usual loop", usual_loop, 41, 1.6),
+        ("100 small MLPs", small, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 41, 2.0),
+        ("100 small MLPs", small, "batched", {}, "bare vmap", bare_vmap, 41, 1.6),
+        ("100 small MLPs", small, "batched", {}, "the usual loop", usual_loop, 41, 1.0),
+        ("10 CNNs", large, "loop", {}, "the usual loop", usual_loop, 7, 1.1),
+        ("10 CNNs", large, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 7, 1.1),
+    ]
+    only = [arg for arg in sys.argv[1:] if not arg.startswith("--")]
+    late = []
+    for title, what, kind, fields, against, bare, pairs, bound in rows:
+        if only and kind not in only:
+            continue
+        found, bare_s = ratio(ours(what, kind, **fields), bare(what), pairs=pairs)
+        print(
+            f"{title:<15} {kind:<10} {found:.3f} of {against:<17} ({bare_s * 1e3:.0f} ms; bound {bound})",
+            flush=True,
+        )
+        if found > bound:
+            late.append(f"{title}, {kind}: {found:.3f} of {against}, more than {bound}")
+    if late and "--check" in sys.argv:
+        sys.exit("\n".join(late))
+
+
+if __name__ == "__main__":
+    main()

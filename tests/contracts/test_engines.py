@@ -1,0 +1,421 @@
+"""What every engine must do: give the outcomes of the loop, whatever is trained, and in whatever order it is asked."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from syft_fl.data import Synthetic
+from syft_fl.errors import ConfigError, DataError
+from syft_fl.federation import Population, Scenario, Simulation, Stop
+from syft_fl.keys import Key
+from syft_fl.learn import (
+    ENGINES,
+    MLP,
+    Engine,
+    EngineModel,
+    Job,
+    LoopEngine,
+    Outcome,
+    PerSample,
+    Softmax,
+    Training,
+)
+from syft_fl.learn.engines.pool import PooledEngine
+from syft_fl.schema import plain
+from syft_fl.vectors import Layout
+
+TWO: dict[str, Any] = {"workers": 2}
+SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
+    "threads": (TWO, {"workers": 1}),
+    "batched": ({}, {"chunk": 2}),
+}
+EVERY = [
+    ENGINES.build({"kind": cls.kind} | fields)
+    for cls in ENGINES
+    if cls.__module__.startswith("syft_fl.")
+    for fields in SETTINGS.get(cls.kind, ({},))
+]
+EXACT = [model for model in EVERY if model.kind != "batched"]
+
+
+def name_of(model: EngineModel) -> str:
+    return ",".join(str(field) for field in plain(model).values())
+
+
+every_engine = pytest.mark.parametrize("model", EVERY, ids=name_of)
+every_exact_engine = pytest.mark.parametrize("model", EXACT, ids=name_of)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    x: Tensor
+    y: Tensor
+
+
+class OwnDropout(nn.Module):
+    """A user's own module, which draws in ways that no list of layers knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(36, 12), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.dropout(self.first(x.flatten(1)), 0.4, self.training)
+        return self.last(hidden + 0.1 * torch.randn_like(hidden) * torch.rand(1))  # type: ignore[no-any-return]
+
+
+class Recurrent(nn.Module):
+    """Dropout within a compiled layer, and a part that takes no part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.last = nn.LSTM(6, 8, num_layers=2, dropout=0.5, batch_first=True), nn.Linear(8, 4)
+        self.unused = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.lstm(x.squeeze(1))[0][:, -1])  # type: ignore[no-any-return]
+
+
+class Tied(nn.Module):
+    """One parameter in two places, one that is frozen, one that is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(36, 36), nn.Linear(36, 36), nn.Linear(36, 4)
+        self.second.weight = self.first.weight
+        self.second.bias.requires_grad_(False)
+        self.unused = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.second(F.relu(self.first(x.flatten(1))))))  # type: ignore[no-any-return]
+
+
+PLAIN: dict[str, Any] = {
+    "softmax": lambda: Softmax().build((1, 6, 6), 4),
+    "mlp": lambda: MLP(hidden=(12, 8)).build((1, 6, 6), 4),
+    "cnn": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4), nn.LogSoftmax(dim=1)
+    ),
+    "group_norm": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4)
+    ),
+    "tied": Tied,
+}
+DRAWING: dict[str, Any] = {
+    "dropout": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.Dropout2d(0.3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 4)
+    ),
+    "own": OwnDropout,
+    "recurrent": Recurrent,
+}
+WITH_BUFFERS: dict[str, Any] = {
+    "batch_norm": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4)
+    )
+}
+NETS = PLAIN | DRAWING | WITH_BUFFERS
+TRAININGS = {
+    "sgd": Training(batch_size=4, epochs=2),
+    "momentum": Training(batch_size=4, momentum=0.9, weight_decay=1e-3, steps=5),
+    "adam": Training(batch_size=4, optimizer="adam", learning_rate=0.01, weight_decay=1e-3),
+    "adamw": Training(batch_size=4, optimizer="adamw", learning_rate=0.01),
+    "fedprox": Training(batch_size=4, epochs=2, proximal_mu=0.5),
+}
+# Ragged: a last short batch, a UE with a single sample, one whose samples are one batch.
+SIZES = (9, 4, 14, 1, 8, 7)
+
+
+def build(name: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return NETS[name]()  # type: ignore[no-any-return]
+
+
+def samples(ue: int, size: int) -> Labelled:
+    generator = (Key(0) / ue / "data").torch()
+    return Labelled(
+        torch.randn(size, 1, 6, 6, generator=generator), torch.randint(4, (size,), generator=generator)
+    )
+
+
+def jobs(
+    module: nn.Module, training: Training, *, sizes: tuple[int, ...] = SIZES, corrected: bool = False
+) -> list[Job]:
+    """UEs with data of different sizes; the second half starts from another model than the first."""
+    layout = Layout.of(module)
+    start = layout.read(module)
+    noise = torch.randn(layout.length, generator=Key(9).torch())
+    other = type(start)(start.vector + 0.01 * noise, start.buffers)
+    return [
+        Job(
+            ue=f"ue{ue}",
+            state=start if ue < len(sizes) / 2 else other,
+            samples=samples(ue, size),
+            training=training,
+            key=Key(1) / f"ue{ue}" / "training0",
+            round=2,
+            correction=0.1 * noise * (ue + 1) if corrected else None,
+        )
+        for ue, size in enumerate(sizes)
+    ]
+
+
+def outcomes(engine: Engine, work: list[Job]) -> list[Outcome]:
+    handles = [engine.submit(job) for job in work]
+    return [engine.result(handle) for handle in handles]
+
+
+def assert_as_loop(model: EngineModel, name: str, work: list[Job]) -> None:
+    layout = Layout.of(build(name))
+    engine = model.open(build(name), layout, cohort=len(work))
+    expected = outcomes(LoopEngine(build(name), layout), work)
+    found = outcomes(engine, work)
+    engine.close()
+    for one, other, job in zip(found, expected, work, strict=True):
+        assert (one.report.samples, one.report.steps, one.report.finite) == (
+            other.report.samples,
+            other.report.steps,
+            other.report.finite,
+        )
+        if model.kind == "batched":
+            way = (other.state.vector - job.state.vector).norm()
+            assert (one.state.vector - other.state.vector).norm() <= 1e-5 * way
+            assert one.report.loss == pytest.approx(other.report.loss, rel=1e-5)
+        else:
+            assert torch.equal(one.state.vector, other.state.vector), job.ue
+            assert one.report == other.report
+            assert one.state.buffers.keys() == other.state.buffers.keys()
+            assert all(torch.equal(one.state.buffers[key], b) for key, b in other.state.buffers.items())
+
+
+@pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS)
+@every_engine
+def test_an_engine_gives_the_outcomes_of_the_loop(model: EngineModel, training: Training) -> None:
+    for name in PLAIN:
+        assert_as_loop(model, name, jobs(build(name), training))
+
+
+@every_engine
+def test_a_correction_is_added_to_every_gradient(model: EngineModel) -> None:
+    for name in PLAIN:
+        work = jobs(build(name), TRAININGS["sgd"], corrected=True)
+        assert_as_loop(model, name, work)
+
+
+@every_exact_engine
+def test_what_a_module_draws_comes_from_its_ues_key(model: EngineModel) -> None:
+    before = torch.get_rng_state()
+    for name in DRAWING:
+        assert_as_loop(model, name, jobs(build(name), TRAININGS["sgd"]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_exact_engine
+def test_buffers_are_trained_along(model: EngineModel) -> None:
+    work = jobs(build("batch_norm"), TRAININGS["sgd"], sizes=(8, 6, 4))
+    assert_as_loop(model, "batch_norm", work)
+
+
+@every_engine
+def test_outcomes_do_not_depend_on_who_asks_first_and_are_given_once(model: EngineModel) -> None:
+    work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4, 5))
+    layout = Layout.of(build("mlp"))
+    expected = outcomes(LoopEngine(build("mlp"), layout), work)
+    engine = model.open(build("mlp"), layout, cohort=3)
+    for asked in itertools.permutations(range(3)):
+        handles = [engine.submit(job) for job in work]
+        for ue in asked:
+            torch.testing.assert_close(
+                engine.result(handles[ue]).state.vector, expected[ue].state.vector, rtol=1e-5, atol=1e-6
+            )
+        with pytest.raises(ConfigError, match=f"job {handles[0]} .*not yet taken"):
+            engine.result(handles[0])
+    with pytest.raises(ConfigError, match="job 99"):
+        engine.result(99)
+    engine.close()
+
+
+@every_engine
+def test_jobs_are_values_and_outcomes_stay_what_they_were(model: EngineModel) -> None:
+    work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4))
+    before = [job.state.vector.clone() for job in work]
+    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    first = outcomes(engine, work)
+    kept = [outcome.state.vector.clone() for outcome in first]
+    again = outcomes(engine, list(reversed(work)))
+    engine.close()
+    for ue in range(2):
+        assert torch.equal(work[ue].state.vector, before[ue])
+        assert torch.equal(first[ue].state.vector, kept[ue])
+        assert torch.equal(again[1 - ue].state.vector, kept[ue])
+        # A checkpoint that holds one outcome must not hold all of them.
+        storage = first[ue].state.vector.untyped_storage()
+        assert storage.nbytes() == 4 * first[ue].state.vector.numel()
+
+
+@every_engine
+def test_an_error_comes_with_the_outcome_and_leaves_the_others_alone(model: EngineModel) -> None:
+    work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 0, 5))
+    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=3)
+    handles = [engine.submit(job) for job in work]
+    with pytest.raises(DataError, match="a UE without samples can't train"):
+        engine.result(handles[1])
+    assert engine.result(handles[2]).report.samples == 10
+    assert engine.result(handles[0]).report.samples == 18
+    engine.close()
+
+
+@every_engine
+def test_a_training_that_diverges_says_so(model: EngineModel) -> None:
+    work = jobs(build("mlp"), Training(batch_size=4, learning_rate=1e30, epochs=3), sizes=(9, 4))
+    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    assert not any(outcome.report.finite for outcome in outcomes(engine, work))
+    engine.close()
+
+
+@every_engine
+def test_closing_twice_changes_nothing_and_forgets_what_was_not_taken(model: EngineModel) -> None:
+    work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4))
+    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    handles = [engine.submit(job) for job in work]
+    engine.close()
+    engine.close()
+    with pytest.raises(ConfigError, match=f"job {handles[0]}"):
+        engine.result(handles[0])
+
+
+@every_engine
+def test_a_run_is_the_same_with_any_engine(model: EngineModel) -> None:
+    scenario = Scenario(
+        data=Synthetic(features=4, classes=3, train_samples=120, test_samples=40),
+        model=MLP(hidden=(6,)),
+        population=Population(ues=5, cohort=3, standalone=True),
+        compute=PerSample(seconds_per_sample=1e-3),
+        stop=Stop(rounds=3),
+    )
+    dataset = scenario.data.load()
+    rows = [
+        [{name: value or 0 for name, value in simulation.step().row.items()} for _ in range(4)]
+        for simulation in (
+            Simulation(scenario, dataset),
+            Simulation(type(scenario)(**vars(scenario) | {"engine": model}), dataset),
+        )
+    ]
+    for one, other in zip(*rows, strict=True):
+        assert one == (pytest.approx(other, rel=1e-4) if model.kind == "batched" else other)
+
+
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("syft_fl-engine")]
+
+
+def test_an_engine_that_nobody_holds_ends_its_threads() -> None:
+    gc.collect()
+    before = len(engine_threads())
+    engine = ENGINES.build({"kind": "threads", "workers": 2}).open(
+        build("mlp"), Layout.of(build("mlp")), cohort=2
+    )
+    outcomes(engine, jobs(build("mlp"), TRAININGS["sgd"]))
+    assert len(engine_threads()) > before
+    del engine
+    gc.collect()
+    assert len(engine_threads()) == before
+
+
+class Watched:
+    """A worker that says who trains beside it."""
+
+    def __init__(self, meeting: threading.Barrier) -> None:
+        self._meeting = meeting
+
+    def train(self, job: Job) -> Outcome:
+        self._meeting.wait(timeout=20)
+        return job  # type: ignore[return-value]
+
+    def close(self) -> None:
+        pass
+
+
+def test_workers_train_side_by_side() -> None:
+    meeting = threading.Barrier(3)
+    engine = PooledEngine(lambda: Watched(meeting), 3)
+    work = jobs(build("mlp"), TRAININGS["sgd"])
+    assert outcomes(engine, work) == work
+    engine.close()
+
+
+class Uncopied(nn.Linear):
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("it holds a lock")
+
+
+def test_a_module_that_cant_be_copied_for_a_thread_says_so() -> None:
+    module = nn.Sequential(nn.Flatten(), Uncopied(36, 4))
+    engine = ENGINES.build("threads").open(module, Layout.of(module), cohort=2)
+    with pytest.raises(
+        ConfigError, match=r"Sequential can't be copied.*it holds a lock.*engine\.kind = 'loop'"
+    ):
+        engine.submit(jobs(module, TRAININGS["sgd"])[0])
+
+
+@pytest.mark.parametrize("kind", sorted({model.kind for model in EVERY if hasattr(model, "workers")}))
+def test_workers_must_be_at_least_one(kind: str) -> None:
+    with pytest.raises(ConfigError, match="workers = 0 must be at least 1"):
+        ENGINES.build({"kind": kind, "workers": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("batch_norm", "it has '1.running_mean', which is no trained parameter"),
+        ("dropout", "Dropout2d draws random numbers"),
+        ("recurrent", "LSTM draws random numbers"),
+    ],
+)
+def test_batched_refuses_modules_that_it_would_train_otherwise_than_the_loop(name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'batched' can't train.*{reason}.*engine\.kind = 'threads'"):
+        ENGINES.build("batched").open(build(name), Layout.of(build(name)), cohort=3)
+
+
+def test_batched_refuses_batch_statistics_even_where_nothing_is_remembered() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36, track_running_stats=False), nn.Linear(36, 4))
+    with pytest.raises(ConfigError, match="BatchNorm mixes the samples of a batch"):
+        ENGINES.build("batched").open(module, Layout.of(module), cohort=3)
+
+
+def test_batched_refuses_a_users_own_draws_when_it_meets_them() -> None:
+    engine = ENGINES.build("batched").open(build("own"), Layout.of(build("own")), cohort=3)
+    handle = engine.submit(jobs(build("own"), TRAININGS["sgd"])[0])
+    with pytest.raises(
+        ConfigError, match=r"can't train model OwnDropout: .*random.*engine\.kind = 'threads'"
+    ):
+        engine.result(handle)
+
+
+def test_batched_trains_what_waits_together_when_the_first_outcome_is_asked_for() -> None:
+    calls: list[torch.Size] = []
+
+    class Counting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(x.shape)
+            return super().forward(x.flatten(1))
+
+    module = Counting(36, 4)
+    work = jobs(module, Training(batch_size=4), sizes=(4,) * 6)
+    engine = ENGINES.build("batched").open(module, Layout.of(module), cohort=6)
+    handles = [engine.submit(job) for job in work]
+    assert calls == []
+    engine.result(handles[3])
+    once = len(calls)
+    for ue in (0, 1, 2, 4, 5):
+        engine.result(handles[ue])
+    assert len(calls) == once == 2  # one to see what is learnt, one step of all six
