@@ -51,7 +51,8 @@ class InTheAir:
 class World:
     """UEs and a base station, and frames and timers that an adversary may do with what it likes."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, *, late: bool) -> None:
+        self.late = late  # updates of earlier rounds are used too
         self.transport = Transport(
             uplink=Uplink(codec=Uniform(bits=2, rounding="stochastic"), error_feedback=True),
             downlink=Downlink(codec=QSGD(levels=3, block=4)),
@@ -134,7 +135,7 @@ class World:
         pass
 
     def wants(self, ue: str, *, round: int) -> bool:
-        return round == self.round
+        return self.late or round == self.round
 
     def came(self, outgoing: Outgoing, accepted: Accepted) -> None:
         (ue,) = outgoing.ues
@@ -214,10 +215,11 @@ class Adversary(RuleBasedStateMachine):
     """Everything that can go wrong, in any order."""
 
     protocol = Protocol(acknowledgements="sent", patience_s=10.0)
+    late = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.protocol)
+        self.world = World(self.protocol, late=self.late)
         self.log: list[Any] = []
         self._watch()
 
@@ -347,9 +349,9 @@ class Adversary(RuleBasedStateMachine):
         raise AssertionError("it never comes to rest")
 
 
-def _variant(name: str, **changes: Any) -> Any:
+def _variant(name: str, *, late: bool = False, **changes: Any) -> Any:
     facts = {"acknowledgements": "sent", "patience_s": 10.0} | changes
-    machine = type(name, (Adversary,), {"protocol": Protocol(**facts)})
+    machine = type(name, (Adversary,), {"protocol": Protocol(**facts), "late": late})
     machine.TestCase.settings = settings(
         max_examples=60, stateful_step_count=50, deadline=None, phases=PHASES
     )  # type: ignore[attr-defined]
@@ -360,6 +362,7 @@ TestUploadsAtOnce = _variant("UploadsAtOnce")
 TestGrants = _variant("Grants", grants=True)
 TestGrantsOfTheMostUrgent = _variant("GrantsOfTheMostUrgent", grants=True, granted=1)
 TestSilentSkips = _variant("SilentSkips", skip="implied", busy="ignore")
+TestLateUpdates = _variant("LateUpdates", late=True, tries=1)
 TestRestarts = _variant("Restarts", busy="restart", tries=1)
 
 
@@ -367,6 +370,6 @@ TestRestarts = _variant("Restarts", busy="restart", tries=1)
 @pytest.mark.parametrize("busy", ["finish", "restart", "ignore"])
 @pytest.mark.parametrize("grants", [False, True])
 def test_a_longer_search(busy: str, grants: bool) -> None:
-    case = _variant("Longer", busy=busy, grants=grants)
+    case = _variant("Longer", busy=busy, grants=grants, late=grants, tries=2)
     case.settings = settings(max_examples=1500, stateful_step_count=80, deadline=None, phases=PHASES)
     case().runTest()
