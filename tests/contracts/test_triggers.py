@@ -16,12 +16,15 @@ import torch
 from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
 from syft_fl.learn.triggers import (
+    LAG,
+    LAQ,
     TRIGGERS,
     Always,
     AnyOf,
     Channel,
     Decision,
     Every,
+    LAGServer,
     LossChange,
     Memory,
     Norm,
@@ -44,6 +47,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "loss": {"epsilon": 0.1},
     "channel": {"gain": 0.7},
     "silence": {"k": 2},
+    "lag-server": {"smoothness": 2.0},
     "all": {"triggers": [{"kind": "norm", "tau": 3.0}, {"kind": "every", "k": 2}]},
     "any": {"triggers": [{"kind": "loss", "epsilon": 0.2}, {"kind": "silence", "k": 4}]},
 }
@@ -54,6 +58,8 @@ ALL: list[Trigger] = [TRIGGERS.build({"kind": cls.kind, **NEEDED.get(cls.kind, {
     Every(k=4, phase="drawn"),
     Norm(tau=6.0, decay=0.9),
     Channel(rate_bps=1e6),
+    LAG(rounds=2, weight=0.5, silence_limit=30),
+    AnyOf(triggers=(LAG(rounds=3), LAQ(rounds=5), Silence(k=3))),
     AnyOf(triggers=(Random(probability=0.2), Random(probability=0.2), AnyOf(triggers=(Every(k=5),)))),
 ]
 every_trigger = pytest.mark.parametrize("trigger", ALL, ids=repr)
@@ -203,7 +209,7 @@ def test_an_update_that_has_diverged_does_not_change_the_rule_into_an_error(trig
     seen = view(3, update=nothing, loss=math.nan, decoded=lambda: nothing)
     memory = run(trigger, 2)[-1].sent
     decision = trigger.decide(of(trigger, seen), memory)
-    looks_at_it = not isinstance(trigger, Every | Silence | Random | Channel | Always)
+    looks_at_it = not isinstance(trigger, Every | Silence | Random | Channel | Always | LAGServer)
     if looks_at_it and trigger.kind not in ("all", "any"):
         assert decision.send
 
@@ -302,9 +308,82 @@ def test_only_what_a_rule_needs_is_measured() -> None:
             "bandwidth": ("rate_bps", "mean_rate_bps"),
             "channel": ("gain", "rate_bps"),
             "laq": ("decoded",),
+            "any": ("decoded",),  # there is a LAQ in one
         }
         spared = {name: ask for name, ask in costly.items() if name not in needs.get(trigger.kind, ())}
         trigger.decide(of(trigger, view(2, **spared)), {})
+
+
+# Rules that look at models of old.
+
+LAZY = [LAG(), LAQ(), LAG(rounds=3, weight=0.2)]
+every_lazy_rule = pytest.mark.parametrize("trigger", LAZY, ids=repr)
+
+
+@every_lazy_rule
+def test_a_lazy_rule_sends_until_a_first_update_has_arrived(trigger: Trigger) -> None:
+    decisions = run(trigger, 3, lost=frozenset({1, 2}))
+    assert [(d.send, d.quantity) for d in decisions] == [(True, math.inf)] * 3
+
+
+@every_lazy_rule
+def test_an_update_like_the_last_one_is_held_back_and_changes_nothing(trigger: Trigger) -> None:
+    same = vector("same")
+    first = trigger.decide(view(9, update=same, decoded=lambda: same), {})
+    second = trigger.decide(view(10, update=same, decoded=lambda: same), first.sent)
+    assert (second.send, second.quantity) == (False, 0.0)
+    assert plainly(second.kept) == plainly(first.sent)
+
+
+@every_lazy_rule
+def test_a_lazy_rule_looks_at_as_many_models_as_it_asks_for(trigger: Trigger) -> None:
+    seen, more = view(30), view(30, earlier=())
+    asked = properties(trigger)
+    assert asked.reuses
+    assert trigger.decide(of(trigger, seen), {}).threshold == trigger.decide(seen, {}).threshold
+    assert trigger.decide(more, {}).threshold < trigger.decide(seen, {}).threshold
+    fewer = replace(seen, earlier=seen.earlier[: asked.history - 1])
+    assert trigger.decide(fewer, {}).threshold < trigger.decide(seen, {}).threshold
+
+
+@pytest.mark.parametrize("trigger", [LAG(silence_limit=4), LAQ(silence_limit=4)], ids=repr)
+def test_a_ue_that_was_silent_for_longer_than_the_limit_sends(trigger: Trigger) -> None:
+    same = vector("same")
+    first = trigger.decide(view(9, update=same, decoded=lambda: same), {})
+    for silence in range(8):
+        seen = view(10, update=same, decoded=lambda: same, silence=silence)
+        decision = trigger.decide(seen, first.sent)
+        assert decision.send == (silence > 4)
+        assert decision.quantity < decision.threshold  # they stay what they are
+
+
+def wanted(
+    rule: LAGServer, *, ue: str = "ue1", told: torch.Tensor | None = None, rate: float = 0.1
+) -> Decision:
+    model, before = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.0])
+    return rule.wanted(ue=ue, model=model, told=told, earlier=(before,), learning_rate=rate, users=4)
+
+
+def test_a_base_station_asks_where_an_update_may_have_changed_more_than_the_model_moved() -> None:
+    far = torch.tensor([1.0, 12.0])  # 10 away; the model has moved by 2
+    one = LAGServer(smoothness=1.0, rounds=1, weight=1.0)
+    # (0.1 * 10)^2 = 1 < 4; twice as smooth a loss makes it 4.
+    assert (wanted(one, told=far).send, wanted(one, told=far).threshold) == (False, 4.0)
+    assert wanted(one, told=far).quantity == pytest.approx(1.0)
+    assert wanted(LAGServer(smoothness=2.1, rounds=1, weight=1.0), told=far).send
+    assert wanted(one, told=far, rate=0.21).send
+    assert wanted(one).send  # never heard of
+    assert one.decide(view(), {}).send
+
+
+def test_each_ue_has_its_own_smoothness() -> None:
+    rule, far = LAGServer(smoothness=(1.0, 3.0), rounds=1, weight=1.0), torch.tensor([1.0, 12.0])
+    assert [wanted(rule, ue=ue, told=far).send for ue in ("ue0", "ue1")] == [False, True]
+    for ue in ("ue2", "me"):
+        with pytest.raises(
+            ConfigError, match=rf"smoothness has 2 entries and none for '{ue}'; give one for each"
+        ):
+            wanted(rule, ue=ue, told=far)
 
 
 # Rules put together.
@@ -375,6 +454,18 @@ def test_an_update_is_encoded_once_whoever_asks() -> None:
         ({"kind": "channel", "gain": 0.0}, r"gain = 0.0 must be above 0 and finite; "),
         ({"kind": "silence", "k": -1}, r"k = -1 must be at least 0; "),
         ({"kind": "random", "probability": 1.1}, r"probability = 1.1 must be in 0 … 1"),
+        ({"kind": "lag", "rounds": 0}, r"rounds = 0 must be at least 1; 10 is usual"),
+        (
+            {"kind": "lag", "silence_limit": -1},
+            r"silence_limit = -1 must be at least 0; leave it out for none",
+        ),
+        ({"kind": "laq", "weight": -0.8}, r"weight = -0.8 must be at least 0 and finite; "),
+        ({"kind": "lag-server", "smoothness": 0.0}, r"smoothness = 0.0 must be above 0 and finite"),
+        ({"kind": "lag-server", "smoothness": []}, r"smoothness = \(\) must be above 0 and finite, one or"),
+        (
+            {"kind": "any", "triggers": [{"kind": "lag-server", "smoothness": 1.0}]},
+            r"triggers\[0\].kind = 'lag-server' must be a rule that the UE evaluates; ",
+        ),
         ({"kind": "any", "triggers": []}, r"triggers = \(\) must be at least one rule; "),
         (
             {"kind": "all", "triggers": ["norms"]},
