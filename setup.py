@@ -23,6 +23,7 @@ setup(
         "torchvision>=0.24",
         "syft>=0.10,<0.11",
         "numpy>=1.26",
+        "cloudpickle>=3.0",
         "constriction>=0.4",
         "zstandard>=0.22",
         "matplotlib>=3.8",

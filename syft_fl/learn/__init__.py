@@ -15,6 +15,7 @@ from syft_fl.learn.aggregation import (
 from syft_fl.learn.compute import COMPUTES, Balance, Compute, Cycles, PerSample
 from syft_fl.learn.engines import (
     ENGINES,
+    Auto,
     Batched,
     Engine,
     EngineModel,
@@ -22,6 +23,7 @@ from syft_fl.learn.engines import (
     Loop,
     LoopEngine,
     Outcome,
+    Processes,
     Threads,
 )
 from syft_fl.learn.evaluation import Evaluation, evaluate
@@ -67,6 +69,7 @@ __all__ = [
     "SCHEDULES",
     "SLOWDOWNS",
     "Aggregator",
+    "Auto",
     "Averaging",
     "Balance",
     "Batched",
@@ -106,6 +109,7 @@ __all__ = [
     "ParetoSlowdown",
     "Partition",
     "PerSample",
+    "Processes",
     "Quantity",
     "Remembering",
     "ResNet18",

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
+import subprocess
+import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import syft_fl
 from syft_fl.data import Synthetic
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.federation import Population, Scenario, Simulation, Stop
@@ -20,6 +26,8 @@ from syft_fl.keys import Key
 from syft_fl.learn import (
     ENGINES,
     MLP,
+    Auto,
+    DocumentCNN,
     Engine,
     EngineModel,
     Job,
@@ -29,6 +37,7 @@ from syft_fl.learn import (
     Softmax,
     Training,
 )
+from syft_fl.learn.engines import auto
 from syft_fl.learn.engines.pool import PooledEngine
 from syft_fl.schema import plain
 from syft_fl.vectors import Layout
@@ -37,6 +46,7 @@ TWO: dict[str, Any] = {"workers": 2}
 SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "threads": (TWO, {"workers": 1}),
     "batched": ({}, {"chunk": 2}),
+    "processes": (TWO,),
 }
 EVERY = [
     ENGINES.build({"kind": cls.kind} | fields)
@@ -44,7 +54,11 @@ EVERY = [
     if cls.__module__.startswith("syft_fl.")
     for fields in SETTINGS.get(cls.kind, ({},))
 ]
-EXACT = [model for model in EVERY if model.kind != "batched"]
+# These take seconds to start: few modules, and few workers.
+SLOW = ("processes", "ray")
+# Equal to a tolerance only; and refused to modules with buffers or draws, or not (auto).
+ROUNDED = ("batched", "auto")
+EXACT = [model for model in EVERY if model.kind not in ROUNDED]
 
 
 def name_of(model: EngineModel) -> str:
@@ -100,8 +114,8 @@ class Tied(nn.Module):
 
 
 PLAIN: dict[str, Any] = {
-    "softmax": lambda: Softmax().build((1, 6, 6), 4),
     "mlp": lambda: MLP(hidden=(12, 8)).build((1, 6, 6), 4),
+    "softmax": lambda: Softmax().build((1, 6, 6), 4),
     "cnn": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4), nn.LogSoftmax(dim=1)
     ),
@@ -174,19 +188,45 @@ def outcomes(engine: Engine, work: list[Job]) -> list[Outcome]:
     return [engine.result(handle) for handle in handles]
 
 
-def assert_as_loop(model: EngineModel, name: str, work: list[Job]) -> None:
-    layout = Layout.of(build(name))
-    engine = model.open(build(name), layout, cohort=len(work))
-    expected = outcomes(LoopEngine(build(name), layout), work)
-    found = outcomes(engine, work)
-    engine.close()
+Opened = Callable[[EngineModel, str], Engine]
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Opened]:
+    """Engines for the networks above, each opened once for all tests."""
+    engines: dict[tuple[str, str], Engine] = {}
+
+    def engine(model: EngineModel, name: str) -> Engine:
+        key = name_of(model), name
+        if key not in engines:
+            settings = model if name == "mlp" else with_one_worker(model)
+            engines[key] = settings.open(build(name), Layout.of(build(name)), cohort=len(SIZES))
+        return engines[key]
+
+    yield engine
+    for engine_opened in engines.values():
+        engine_opened.close()
+
+
+def with_one_worker(model: EngineModel) -> EngineModel:
+    """The same engine, but quick to start."""
+    return replace(model, workers=1) if model.kind in SLOW else model  # type: ignore[type-var]
+
+
+def names(model: EngineModel, nets: dict[str, Any]) -> list[str]:
+    return list(nets)[: 1 if model.kind in SLOW else None]
+
+
+def assert_as_loop(opened: Opened, model: EngineModel, name: str, work: list[Job]) -> None:
+    expected = outcomes(LoopEngine(build(name), Layout.of(build(name))), work)
+    found = outcomes(opened(model, name), work)
     for one, other, job in zip(found, expected, work, strict=True):
         assert (one.report.samples, one.report.steps, one.report.finite) == (
             other.report.samples,
             other.report.steps,
             other.report.finite,
         )
-        if model.kind == "batched":
+        if model.kind in ROUNDED:
             way = (other.state.vector - job.state.vector).norm()
             assert (one.state.vector - other.state.vector).norm() <= 1e-5 * way
             assert one.report.loss == pytest.approx(other.report.loss, rel=1e-5)
@@ -199,38 +239,42 @@ def assert_as_loop(model: EngineModel, name: str, work: list[Job]) -> None:
 
 @pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS)
 @every_engine
-def test_an_engine_gives_the_outcomes_of_the_loop(model: EngineModel, training: Training) -> None:
-    for name in PLAIN:
-        assert_as_loop(model, name, jobs(build(name), training))
+def test_an_engine_gives_the_outcomes_of_the_loop(
+    opened: Opened, model: EngineModel, training: Training
+) -> None:
+    for name in names(model, PLAIN):
+        assert_as_loop(opened, model, name, jobs(build(name), training))
 
 
 @every_engine
-def test_a_correction_is_added_to_every_gradient(model: EngineModel) -> None:
-    for name in PLAIN:
+def test_a_correction_is_added_to_every_gradient(opened: Opened, model: EngineModel) -> None:
+    for name in names(model, PLAIN):
         work = jobs(build(name), TRAININGS["sgd"], corrected=True)
-        assert_as_loop(model, name, work)
+        assert_as_loop(opened, model, name, work)
 
 
 @every_exact_engine
-def test_what_a_module_draws_comes_from_its_ues_key(model: EngineModel) -> None:
+def test_what_a_module_draws_comes_from_its_ues_key(opened: Opened, model: EngineModel) -> None:
     before = torch.get_rng_state()
-    for name in DRAWING:
-        assert_as_loop(model, name, jobs(build(name), TRAININGS["sgd"]))
+    for name in names(model, DRAWING):
+        assert_as_loop(opened, model, name, jobs(build(name), TRAININGS["sgd"]))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @every_exact_engine
-def test_buffers_are_trained_along(model: EngineModel) -> None:
+def test_buffers_are_trained_along(opened: Opened, model: EngineModel) -> None:
     work = jobs(build("batch_norm"), TRAININGS["sgd"], sizes=(8, 6, 4))
-    assert_as_loop(model, "batch_norm", work)
+    assert_as_loop(opened, model, "batch_norm", work)
 
 
 @every_engine
-def test_outcomes_do_not_depend_on_who_asks_first_and_are_given_once(model: EngineModel) -> None:
+def test_outcomes_do_not_depend_on_who_asks_first_and_are_given_once(
+    opened: Opened, model: EngineModel
+) -> None:
     work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4, 5))
     layout = Layout.of(build("mlp"))
     expected = outcomes(LoopEngine(build("mlp"), layout), work)
-    engine = model.open(build("mlp"), layout, cohort=3)
+    engine = opened(model, "mlp")
     for asked in itertools.permutations(range(3)):
         handles = [engine.submit(job) for job in work]
         for ue in asked:
@@ -239,20 +283,18 @@ def test_outcomes_do_not_depend_on_who_asks_first_and_are_given_once(model: Engi
             )
         with pytest.raises(ConfigError, match=f"job {handles[0]} .*not yet taken"):
             engine.result(handles[0])
-    with pytest.raises(ConfigError, match="job 99"):
-        engine.result(99)
-    engine.close()
+    with pytest.raises(ConfigError, match="job 999"):
+        engine.result(999)
 
 
 @every_engine
-def test_jobs_are_values_and_outcomes_stay_what_they_were(model: EngineModel) -> None:
+def test_jobs_are_values_and_outcomes_stay_what_they_were(opened: Opened, model: EngineModel) -> None:
     work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4))
     before = [job.state.vector.clone() for job in work]
-    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    engine = opened(model, "mlp")
     first = outcomes(engine, work)
     kept = [outcome.state.vector.clone() for outcome in first]
     again = outcomes(engine, list(reversed(work)))
-    engine.close()
     for ue in range(2):
         assert torch.equal(work[ue].state.vector, before[ue])
         assert torch.equal(first[ue].state.vector, kept[ue])
@@ -263,29 +305,29 @@ def test_jobs_are_values_and_outcomes_stay_what_they_were(model: EngineModel) ->
 
 
 @every_engine
-def test_an_error_comes_with_the_outcome_and_leaves_the_others_alone(model: EngineModel) -> None:
+def test_an_error_comes_with_the_outcome_and_leaves_the_others_alone(
+    opened: Opened, model: EngineModel
+) -> None:
     work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 0, 5))
-    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=3)
+    engine = opened(model, "mlp")
     handles = [engine.submit(job) for job in work]
     with pytest.raises(DataError, match="a UE without samples can't train"):
         engine.result(handles[1])
     assert engine.result(handles[2]).report.samples == 10
     assert engine.result(handles[0]).report.samples == 18
-    engine.close()
 
 
 @every_engine
-def test_a_training_that_diverges_says_so(model: EngineModel) -> None:
+def test_a_training_that_diverges_says_so(opened: Opened, model: EngineModel) -> None:
     work = jobs(build("mlp"), Training(batch_size=4, learning_rate=1e30, epochs=3), sizes=(9, 4))
-    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    engine = opened(model, "mlp")
     assert not any(outcome.report.finite for outcome in outcomes(engine, work))
-    engine.close()
 
 
 @every_engine
 def test_closing_twice_changes_nothing_and_forgets_what_was_not_taken(model: EngineModel) -> None:
     work = jobs(build("mlp"), TRAININGS["sgd"], sizes=(9, 4))
-    engine = model.open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+    engine = with_one_worker(model).open(build("mlp"), Layout.of(build("mlp")), cohort=2)
     handles = [engine.submit(job) for job in work]
     engine.close()
     engine.close()
@@ -307,11 +349,11 @@ def test_a_run_is_the_same_with_any_engine(model: EngineModel) -> None:
         [{name: value or 0 for name, value in simulation.step().row.items()} for _ in range(4)]
         for simulation in (
             Simulation(scenario, dataset),
-            Simulation(type(scenario)(**vars(scenario) | {"engine": model}), dataset),
+            Simulation(replace(scenario, engine=with_one_worker(model)), dataset),
         )
     ]
     for one, other in zip(*rows, strict=True):
-        assert one == (pytest.approx(other, rel=1e-4) if model.kind == "batched" else other)
+        assert one == (pytest.approx(other, rel=1e-4) if model.kind in ROUNDED else other)
 
 
 def engine_threads() -> list[threading.Thread]:
@@ -419,3 +461,117 @@ def test_batched_trains_what_waits_together_when_the_first_outcome_is_asked_for(
     for ue in (0, 1, 2, 4, 5):
         engine.result(handles[ue])
     assert len(calls) == once == 2  # one to see what is learnt, one step of all six
+
+
+SCRIPT = """
+import torch
+from torch import nn
+from syft_fl.keys import Key
+from syft_fl.learn import ENGINES, Job, Loop, Training
+from syft_fl.vectors import Layout
+from dataclasses import dataclass
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(5, 3)
+
+    def forward(self, x):
+        print("training")
+        if len(x) == 3:
+            raise Unfit("three")
+        if len(x) == 2:
+            os._exit(7)
+        return self.last(x)
+
+
+class Unfit(Exception):
+    pass
+
+
+@dataclass
+class Labelled:
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+import os
+net = Net()
+layout = Layout.of(net)
+def job(size):
+    data = Labelled(torch.ones(size, 5), torch.zeros(size, dtype=torch.int64))
+    return Job("ue0", state, data, Training(batch_size=8), Key(0), round=1)
+state = layout.read(net)
+engine = ENGINES.build({"kind": "processes", "workers": 1}).open(net, layout, cohort=2)
+found = engine.result(engine.submit(job(4))).state.vector
+expected = Loop().open(net, layout, cohort=2)
+print(torch.equal(found, expected.result(expected.submit(job(4))).state.vector))
+for size in (3, 2):
+    if KILLED and size == 2:
+        os.kill(os.getpid(), 9)
+    try:
+        engine.result(engine.submit(job(size)))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_processes_train_a_scripts_own_class_and_leave_nothing_behind(tmp_path: Path, killed: bool) -> None:
+    script = tmp_path / "script.py"  # without if __name__ == "__main__"
+    script.write_text(SCRIPT.replace("KILLED", str(killed)))
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(syft_fl.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-u", str(script)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == (-9 if killed else 0), done.stderr
+    said = [line for line in done.stdout.splitlines() if line != "training"]
+    assert said[:2] == ["True", "Unfit three"]
+    if not killed:
+        assert said[2].startswith("RunError a process of engine.kind = 'processes' ended (status 7)")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [script]
+
+
+def test_a_module_that_cant_be_sent_to_a_process_says_so() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    module.lock = threading.Lock()
+    with pytest.raises(
+        ConfigError, match=r"Sequential can't be sent to another process.*engine\.kind = 'threads'"
+    ):
+        ENGINES.build("processes").open(module, Layout.of(module), cohort=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "cohort", "expected"),
+    [
+        ("mlp", 8, "batched"),
+        ("mlp", 7, "loop"),
+        ("cnn", 100, "loop"),
+        ("tied", 100, "loop"),  # a class of somebody's own may do anything
+        ("dropout", 100, "loop"),
+        ("batch_norm", 100, "loop"),
+    ],
+)
+def test_auto_goes_by_model_and_cohort(
+    name: str, cohort: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = Layout.of(build(name))
+    assert Auto().choose(build(name), layout, cohort=cohort).kind == expected
+    auto._say.cache_clear()
+    for _ in range(2):
+        Auto().open(build(name), layout, cohort=cohort).close()
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert said.startswith(
+        f"engine: {expected}, for {cohort} UEs in a cohort and {layout.length:,} parameters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "cohort", "expected"), [(DocumentCNN(), 2, "threads"), (DocumentCNN(), 1, "loop")]
+)
+def test_auto_spreads_large_models_over_threads(net: DocumentCNN, cohort: int, expected: str) -> None:
+    module = net.build((1, 28, 28), 10)
+    assert Auto().choose(module, Layout.of(module), cohort=cohort).kind == expected

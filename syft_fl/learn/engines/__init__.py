@@ -1,12 +1,15 @@
 """Who trains the UEs: one interface, and engines that differ in where and how fast."""
 
+from syft_fl.learn.engines.auto import Auto
 from syft_fl.learn.engines.batched import Batched, BatchedEngine
 from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel, Job, Outcome
 from syft_fl.learn.engines.loop import Loop, LoopEngine
+from syft_fl.learn.engines.processes import Processes
 from syft_fl.learn.engines.threads import Threads
 
 __all__ = [
     "ENGINES",
+    "Auto",
     "Batched",
     "BatchedEngine",
     "Engine",
@@ -15,5 +18,6 @@ __all__ = [
     "Loop",
     "LoopEngine",
     "Outcome",
+    "Processes",
     "Threads",
 ]
