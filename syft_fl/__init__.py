@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Comparison,
         Experiment,
         Result,
+        SweepResult,
         Variant,
         compare,
         load,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         preview,
         run,
         scenarios,
+        sweep,
     )
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
@@ -101,6 +103,7 @@ _HOME = {
         "Comparison",
         "Experiment",
         "Result",
+        "SweepResult",
         "Variant",
         "compare",
         "load",
@@ -109,6 +112,7 @@ _HOME = {
         "preview",
         "run",
         "scenarios",
+        "sweep",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -136,6 +140,7 @@ __all__ = [
     "RunError",
     "Scenario",
     "Stop",
+    "SweepResult",
     "SyftCarrier",
     "SyftFLError",
     "TensorsNotCollocatedException",
@@ -161,6 +166,7 @@ __all__ = [
     "run",
     "scenarios",
     "schema",
+    "sweep",
 ]
 
 
