@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Comparison,
         Experiment,
         Result,
+        SweepResult,
         Variant,
         compare,
         load,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         preview,
         run,
         scenarios,
+        sweep,
     )
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
@@ -102,6 +104,7 @@ _HOME = {
         "Comparison",
         "Experiment",
         "Result",
+        "SweepResult",
         "Variant",
         "compare",
         "load",
@@ -110,6 +113,7 @@ _HOME = {
         "preview",
         "run",
         "scenarios",
+        "sweep",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -137,6 +141,7 @@ __all__ = [
     "RunError",
     "Scenario",
     "Stop",
+    "SweepResult",
     "SyftCarrier",
     "SyftFLError",
     "TensorsNotCollocatedException",
@@ -161,6 +166,7 @@ __all__ = [
     "run",
     "scenarios",
     "schema",
+    "sweep",
 ]
 
 

@@ -7,6 +7,8 @@ from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
+from syft_fl.experiment.sweep_result import SweepResult
+from syft_fl.experiment.sweeps import sweep
 
 __all__ = [
     "Comparison",
@@ -14,6 +16,7 @@ __all__ = [
     "Progress",
     "Result",
     "RunFolder",
+    "SweepResult",
     "Variant",
     "compare",
     "load",
@@ -22,4 +25,5 @@ __all__ = [
     "preview",
     "run",
     "scenarios",
+    "sweep",
 ]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from syft_fl.errors import RunError
 from syft_fl.experiment.energy import energy_of_ues
-from syft_fl.experiment.folder import TABLES, RunFolder
+from syft_fl.experiment.folder import TABLES, RunFolder, read_rows
 from syft_fl.federation import ue_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "Result"]
+__all__ = ["Comparison", "Result", "table_of_rounds"]
 
 
 def _no_rows() -> pd.DataFrame:
@@ -67,12 +67,8 @@ class Result:
         """A result from plain rows."""
         import pandas as pd
 
-        rows = pd.DataFrame(list(rounds))
-        for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
-            if column in rows:
-                rows[column] = rows[column].astype(float)
         sent, computed = pd.DataFrame(list(transfers)), pd.DataFrame(list(computations))
-        return cls(name, int(config["seed"]), config, rows, sent, folder, computed)
+        return cls(name, int(config["seed"]), config, table_of_rounds(rounds), sent, folder, computed)
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str | None = None) -> Result:
@@ -85,7 +81,7 @@ class Result:
         config = RunFolder(folder).config
         if config is None:
             raise RunError(f"{folder} holds no run: it has no config.json")
-        rounds, transfers, computations = (_rows(folder / f"{table}.jsonl") for table in TABLES)
+        rounds, transfers, computations = (read_rows(folder / f"{table}.jsonl") for table in TABLES)
         name = name or folder.parent.name
         return cls.of(name, config, rounds, transfers, folder, computations=computations)
 
@@ -183,7 +179,12 @@ class Comparison:
         return table(self.summary())
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; a last line without an end was torn by a kill and is left out."""
-    data = path.read_bytes() if path.exists() else b""
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+def table_of_rounds(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of rounds as a table; what was not tested is missing."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
+        if column in table:
+            table[column] = table[column].astype(float)
+    return table

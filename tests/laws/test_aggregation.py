@@ -9,6 +9,7 @@ so of every rule that is a mean of some kind the fixed point is a weighted mean 
 minimiser of :math:`\sum_i p_i f_i` is the one with weights :math:`p_i a_i`.
 """
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -224,7 +225,7 @@ def test_as_steps_get_small_fednova_tends_to_the_minimiser_and_fedavg_to_another
         plain.append(distance(points[FedAvg()], of_another))
         assert distance(points[FedAvg()], MINIMISER) > 0.1
     for errors in (nova, plain):
-        for larger, smaller in zip(errors, errors[1:], strict=False):
+        for larger, smaller in itertools.pairwise(errors):
             assert 1.7 < larger / smaller < 2.3
 
 
