@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from syft_fl.errors import RunError
 from syft_fl.experiment.folder import write_atomically
 from syft_fl.experiment.statistics import summary
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["FailedRun", "SweepResult", "SweptRun", "labels", "short_names"]
@@ -148,6 +147,8 @@ class SweepResult:
         Raises:
             ConfigError: there is no run.
         """
+        import pandas as pd
+
         found = summary(self)
         places = self.rounds[self._point].drop_duplicates(ignore_index=True)
         return pd.concat([places, found.reset_index(drop=True)], axis=1)

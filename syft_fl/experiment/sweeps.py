@@ -26,8 +26,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from syft_fl.data import Dataset
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, Variant, load
@@ -219,6 +217,8 @@ def _result(
     outcomes: Mapping[str, Result | Failure | None],
     folder: Path | None,
 ) -> SweepResult:
+    import pandas as pd
+
     columns = {path: _column(values) for path, values in grid.items()}
     frames, failures = [], []
     for run in runs:
