@@ -66,7 +66,11 @@ def test_a_round_of_the_first_k_takes_as_long_as_the_kth_of_n(ues: int, first: i
 @pytest.mark.parametrize("slowdown", ["exponential", "uniform"])
 def test_an_update_is_overtaken_by_as_many_as_are_at_work_beside_it(at_work: int, slowdown: str) -> None:
     """Each new model ages the others by one, so the mean staleness is their number, whatever the compute times."""
-    factor = {"kind": slowdown, "shift": 0.0} if slowdown == "exponential" else {"kind": "uniform", "low": 0.5, "high": 1.5}
+    factor = (
+        {"kind": slowdown, "shift": 0.0}
+        if slowdown == "exponential"
+        else {"kind": "uniform", "low": 0.5, "high": 1.5}
+    )
     population = {"ues": 9, "cohort": at_work, "slowdown": factor, "asynchronous": {"kind": "fedasync"}}
     rounds = 200
     staleness = quick(population, rounds=rounds).rounds["staleness"].dropna()
