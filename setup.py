@@ -52,6 +52,8 @@ setup(
         ],
         # Beside what is needed anyway: h5py, importlib-resources; 25 MB in all.
         "radio": ["sionna-no-rt>=2.2,<3"],
+        # About 250 MB with what it needs.
+        "ray": ["ray>=2.40"],
         "notebook": ["ipykernel>=6.29", "jupyterlab>=4.0"],
     },
     entry_points={"console_scripts": ["syft-fl = syft_fl.cli:main"]},
