@@ -56,6 +56,8 @@ setup(
         # mlflow brings a server with it; mlflow-skinny is enough to log to one that runs elsewhere.
         "track": ["tensorboard>=2.16", "mlflow>=2.15"],
         "radio": ["sionna-no-rt>=2.2,<3"],
+        # About 250 MB with what it needs.
+        "ray": ["ray>=2.40"],
         "notebook": ["ipykernel>=6.29", "jupyterlab>=4.0"],
     },
     entry_points={"console_scripts": ["syft-fl = syft_fl.cli:main"]},

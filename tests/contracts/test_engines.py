@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "threads": (TWO, {"workers": 1}),
     "batched": ({}, {"chunk": 2}),
     "processes": (TWO,),
+    # An extra; its tests take part where it is installed.
+    "ray": (TWO,) if find_spec("ray") else (),
 }
 EVERY = [
     ENGINES.build({"kind": cls.kind} | fields)
@@ -575,3 +578,85 @@ def test_auto_goes_by_model_and_cohort(
 def test_auto_spreads_large_models_over_threads(net: DocumentCNN, cohort: int, expected: str) -> None:
     module = net.build((1, 28, 28), 10)
     assert Auto().choose(module, Layout.of(module), cohort=cohort).kind == expected
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="it is installed")
+def test_ray_that_is_not_installed_says_how_to_get_it() -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'syft_fl\[ray\]', or use engine\.kind = 'threads'"):
+        ENGINES.build("ray").open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+
+
+RAY_SCRIPT = """
+import os
+from pathlib import Path
+import torch
+from ray.cluster_utils import Cluster
+import ray
+from dataclasses import dataclass
+from torch import nn
+from syft_fl.keys import Key
+from syft_fl.learn import ENGINES, Job, Loop, Training
+from syft_fl.vectors import Layout
+
+
+class Net(nn.Sequential):
+    def forward(self, x):
+        if ray.is_initialized():
+            (Path(FOLDER) / f"{ray.get_runtime_context().get_node_id()} {os.getpid()}").touch()
+        return super().forward(x)
+
+
+def actors():
+    return {tuple(path.name.split()) for path in Path(FOLDER).iterdir()}
+
+
+@dataclass
+class Labelled:
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+net = Net(nn.Linear(20, 30), nn.Dropout(0.2), nn.Linear(30, 3))
+layout = Layout.of(net)
+state = layout.read(net)
+data = [Labelled(torch.randn(200, 20), torch.randint(3, (200,))) for _ in range(8)]
+jobs = [Job(f"ue{u}", state, d, Training(epochs=40), Key(0) / u, round=1) for u, d in enumerate(data)]
+loop = Loop().open(net, layout, cohort=8)
+expected = [loop.result(loop.submit(job)).state.vector for job in jobs]
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+other = cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+ray.init(address=cluster.address, log_to_driver=False)
+engine = ENGINES.build({"kind": "ray", "workers": 2}).open(net, layout, cohort=8)
+for _ in range(100):  # until both machines take part
+    for handle in [engine.submit(job) for job in jobs[:2]]:
+        engine.result(handle)
+    machines = {machine for machine, _ in actors()}
+    if len(machines) == 2:
+        break
+handles = [engine.submit(job) for job in jobs]
+found = [engine.result(handle).state.vector for handle in handles[:2]]
+cluster.remove_node(other, allow_graceful=False)
+found += [engine.result(handle).state.vector for handle in handles[2:]]
+print(len(machines), len(actors()) > 2, all(map(torch.equal, found, expected)))
+engine.close()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
+def test_what_a_lost_machine_had_is_trained_again_and_nothing_changes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    script.write_text(RAY_SCRIPT.replace("FOLDER", repr(str(seen))))
+    environment = os.environ | {"PYTHONPATH": str(Path(syft_fl.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    # Two machines, and another actor that took over.
+    assert done.stdout.splitlines()[-1] == "2 True True"

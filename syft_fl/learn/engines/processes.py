@@ -37,7 +37,7 @@ from syft_fl.learn.engines.scratch import Scratch
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
-__all__ = ["Processes", "packed_module", "serve"]
+__all__ = ["Processes", "packed_module", "serve", "unpacked_module"]
 
 
 @ENGINES
@@ -78,6 +78,21 @@ def packed_module(module: nn.Module) -> bytes:
         raise ConfigError(
             f"model {type(module).__name__} can't be sent to another process ({error}); "
             "hold nothing in it that can't be pickled, or use engine.kind = 'threads'"
+        ) from error
+
+
+def unpacked_module(packed: bytes) -> nn.Module:
+    """The module again.
+
+    Raises:
+        ConfigError: its class can't be imported here.
+    """
+    try:
+        return pickle.loads(packed)  # type: ignore[no-any-return]
+    except Exception as error:
+        raise ConfigError(
+            f"the model can't be made in another process ({type(error).__name__}: {error}); "
+            "put its class into a module on the Python path, or use engine.kind = 'threads'"
         ) from error
 
 
@@ -160,7 +175,7 @@ def serve() -> None:
         while True:
             message = pickle.load(inbox)
             try:
-                scratch = scratch or Scratch(_unpacked(packed), layout)
+                scratch = scratch or Scratch(unpacked_module(packed), layout)
                 answer: object = _train(scratch, message)
             except Exception as error:
                 answer = error
@@ -169,16 +184,6 @@ def serve() -> None:
     except EOFError:
         # Where that program was killed, nobody else does it.
         _remove(folders)
-
-
-def _unpacked(packed: bytes) -> nn.Module:
-    try:
-        return pickle.loads(packed)  # type: ignore[no-any-return]
-    except Exception as error:
-        raise ConfigError(
-            f"the model can't be made in another process ({type(error).__name__}: {error}); "
-            "put its class into a module on the Python path, or use engine.kind = 'threads'"
-        ) from error
 
 
 def _train(scratch: Scratch, message: Job) -> object:
