@@ -6,6 +6,7 @@
     rounds.jsonl        one line per round, appended (result file)
     transfers.jsonl     one line per transmission, appended (result file)
     computations.jsonl  one line per training of a UE, appended (result file)
+    decisions.jsonl     one line per decision of a trigger, appended (result file); only of a run with a trigger
     checkpoint.pt       the simulation after a round, and the length of these files then; replaced atomically
     provenance.json     versions and host seconds; its `finished` says that the run is complete
 
@@ -36,8 +37,11 @@ from syft_fl.federation import RoundRecord
 
 __all__ = ["TABLES", "RunFolder", "json_line", "read_rows", "write_atomically"]
 
-TABLES = ("rounds", "transfers", "computations")
+TABLES = ("rounds", "transfers", "computations", "decisions")
 """What is appended round by round, each to a file of JSON lines."""
+
+_TRIGGERED = ("decisions",)
+"""Those that only a run with a trigger has."""
 
 
 class RunFolder:
@@ -119,8 +123,11 @@ class RunFolder:
                     (self.path / name).unlink(missing_ok=True)
             write_atomically(self.path / "config.json", json.dumps(config, indent=1).encode() + b"\n")
             for name in TABLES:
-                length = state[f"{name}_bytes"] if state else 0
-                self._files[name] = _open_at(self.path / f"{name}.jsonl", length)
+                path = self.path / f"{name}.jsonl"
+                if name in _TRIGGERED and config.get("trigger") is None:
+                    path.unlink(missing_ok=True)  # of another run, which this one replaces
+                else:
+                    self._files[name] = _open_at(path, state[f"{name}_bytes"] if state else 0)
         except OSError as error:
             raise _can_not_write(self.path, error) from None
         return state["simulation"] if state else None
@@ -130,11 +137,13 @@ class RunFolder:
         lines = {
             "transfers": b"".join(json_line(asdict(entry)) for entry in record.entries),
             "computations": b"".join(json_line(asdict(computation)) for computation in record.computations),
+            "decisions": b"".join(json_line(asdict(decision)) for decision in record.decisions),
             "rounds": json_line(record.row),  # last: what a round's row sums up is there before it
         }
         for name, data in lines.items():
-            self._files[name].write(data)
-            self._files[name].flush()
+            if name in self._files:
+                self._files[name].write(data)
+                self._files[name].flush()
 
     def checkpoint(self, simulation: Mapping[str, Any]) -> None:
         """Remember the simulation as it is after the rounds written so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Result:
         transfers: one row per transmission; columns as in :class:`~syft_fl.transport.Entry`.
         folder: where it was written; None where it was not.
         computations: one row per training of a UE; columns as in :class:`~syft_fl.federation.Computation`.
+        decisions: one row per decision of a trigger; columns as in :class:`~syft_fl.federation.deciding.Decided`. A
+            quantity is missing where there was nothing to compare with yet. Empty without a trigger.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Result:
     transfers: pd.DataFrame
     folder: Path | None = None
     computations: pd.DataFrame = field(default_factory=_no_rows)
+    decisions: pd.DataFrame = field(default_factory=_no_rows)
 
     @classmethod
     def of(
@@ -63,12 +67,16 @@ class Result:
         folder: Path | None = None,
         *,
         computations: Iterable[Mapping[str, Any]] = (),
+        decisions: Iterable[Mapping[str, Any]] = (),
     ) -> Result:
         """A result from plain rows."""
         import pandas as pd
 
         sent, computed = pd.DataFrame(list(transfers)), pd.DataFrame(list(computations))
-        return cls(name, int(config["seed"]), config, table_of_rounds(rounds), sent, folder, computed)
+        decided = _table_of_decisions(decisions)
+        return cls(
+            name, int(config["seed"]), config, table_of_rounds(rounds), sent, folder, computed, decided
+        )
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str | None = None) -> Result:
@@ -81,9 +89,11 @@ class Result:
         config = RunFolder(folder).config
         if config is None:
             raise RunError(f"{folder} holds no run: it has no config.json")
-        rounds, transfers, computations = (read_rows(folder / f"{table}.jsonl") for table in TABLES)
+        rounds, transfers, computations, decisions = (
+            read_rows(folder / f"{table}.jsonl") for table in TABLES
+        )
         name = name or folder.parent.name
-        return cls.of(name, config, rounds, transfers, folder, computations=computations)
+        return cls.of(name, config, rounds, transfers, folder, computations=computations, decisions=decisions)
 
     def energy(self) -> pd.DataFrame:
         """Battery energy [J] by UE, round and part; see :func:`~syft_fl.experiment.energy.energy_of_ues`.
@@ -187,4 +197,15 @@ def table_of_rounds(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
         if column in table:
             table[column] = table[column].astype(float)
+    return table
+
+
+def _table_of_decisions(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of decisions as a table; what is not finite is missing, as it is in files."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    for column in ("quantity", "threshold"):
+        if column in table:
+            table[column] = table[column].astype(float).replace([math.inf, -math.inf], math.nan)
     return table

@@ -261,6 +261,7 @@ def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress
     rows: list[Mapping[str, Any]] = []
     transfers: list[Mapping[str, Any]] = []
     computations: list[Mapping[str, Any]] = []
+    decisions: list[Mapping[str, Any]] = []
     started = time.perf_counter()
     with intra_op_threads(scenario.training.threads):
         state = folder.start(config, resume=job.resume, force=job.force) if folder is not None else None
@@ -280,6 +281,7 @@ def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress
                         rows.append(record.row)
                         transfers += [asdict(entry) for entry in record.entries]
                         computations += [asdict(computation) for computation in record.computations]
+                        decisions += [asdict(decision) for decision in record.decisions]
                     mirror.log(record.row)
                     progress(simulation, record)
         finally:
@@ -287,7 +289,7 @@ def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress
             if folder is not None:
                 folder.close()
     if folder is None:
-        return Result.of(name, config, rows, transfers, computations=computations)
+        return Result.of(name, config, rows, transfers, computations=computations, decisions=decisions)
     folder.finish(_provenance(simulation, host_s=time.perf_counter() - started, resumed=state is not None))
     return Result.load(folder.path, name=name)
 

@@ -5,9 +5,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import syft_fl
@@ -38,8 +40,8 @@ def _run(folder: Path, **options: Any) -> None:
     run(parse(SCENARIO), out=folder, **options)
 
 
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in RESULT_FILES}
+def _bytes(folder: Path, names: Sequence[str] = RESULT_FILES) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -169,8 +171,39 @@ WITH_VARIATES: dict[str, Any] = {
 }
 
 
+# What a trigger decided, what UEs and base station know of each other, and what is under way when a round closes.
+_LOSSY_LINK = {
+    "kind": "wireless",
+    "loss": {"kind": "packet", "probability": 0.2},
+    "retransmission": {"kind": "arq", "mtu_bytes": 60, "tries": 2},
+}
+TRIGGERED: dict[str, Any] = {
+    **SCENARIO,
+    "population": {
+        "ues": 5,
+        "cohort": 3,
+        "slowdown": {"kind": "exponential"},
+        "closing": {"kind": "deadline", "seconds": 0.3},
+        "late": {"kind": "polynomial"},
+    },
+    "compute": {"kind": "per_sample", "seconds_per_sample": 0.005},
+    "trigger": {"kind": "norm", "tau": 0.188},
+    "protocol": {
+        "acknowledgements": "sent",
+        "grants": True,
+        "timeout_s": 0.02,
+        "tries": 3,
+        "patience_s": 0.2,
+    },
+    "uplink": {**SCENARIO["uplink"], "link": _LOSSY_LINK, "access": {"kind": "tdma"}},
+    "downlink": {**SCENARIO["downlink"], "link": _LOSSY_LINK},
+}
+
+
+@pytest.mark.filterwarnings("ignore:rho")  # its compute time is given
 @pytest.mark.parametrize(
-    ("scenario", "points"), [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6), (WITH_VARIATES, 6)]
+    ("scenario", "points"),
+    [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6), (WITH_VARIATES, 6), (TRIGGERED, 6)],
 )
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path
@@ -178,9 +211,12 @@ def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(scenario), str(tmp_path), str(points)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    whole = _bytes(tmp_path / "whole")
+    names = (*RESULT_FILES, "decisions.jsonl") if "trigger" in scenario else RESULT_FILES
+    whole = _bytes(tmp_path / "whole", names)
+    assert all(whole.values())
     for point in range(points):
-        assert _bytes(tmp_path / f"killed{point}") == whole, point
+        assert _bytes(tmp_path / f"killed{point}", names) == whole, point
+        assert (tmp_path / f"killed{point}" / "decisions.jsonl").exists() == ("trigger" in scenario)
 
 
 def test_a_finished_run_is_only_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +259,19 @@ def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path) -> 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"can't be written .* --out"):
         _run(tmp_path / "file" / "run")
+
+
+def test_decisions_of_a_trigger_are_read_again_and_are_gone_with_the_run_that_made_them(
+    tmp_path: Path,
+) -> None:
+    scenario = parse({**SCENARIO, "trigger": {"kind": "loss", "epsilon": 0.05}})
+    written, kept = run(scenario, out=tmp_path), run(scenario)
+    pd.testing.assert_frame_equal(written.decisions, kept.decisions)
+    first = written.decisions.groupby("ue").first()
+    assert first["quantity"].isna().all()  # a first loss has nothing to be compared with
+    assert first["send"].all()
+    assert set(written.decisions["at"]) == {"ue"}
+    assert not written.decisions["send"].all()
+    plain = run(parse(SCENARIO), out=tmp_path, force=True)
+    assert not (tmp_path / "decisions.jsonl").exists()
+    assert plain.decisions.empty
