@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 import syft_fl
 from syft_fl.data import Synthetic
 from syft_fl.errors import ConfigError, DataError
+from syft_fl.experiment import parse
 from syft_fl.federation import Population, Scenario, Simulation, Stop
 from syft_fl.keys import Key
 from syft_fl.learn import (
@@ -36,6 +38,7 @@ from syft_fl.learn import (
     Outcome,
     PerSample,
     Softmax,
+    Threads,
     Training,
 )
 from syft_fl.learn.engines import auto
@@ -359,6 +362,17 @@ def test_a_run_is_the_same_with_any_engine(model: EngineModel) -> None:
         assert one == (pytest.approx(other, rel=1e-4) if model.kind in ROUNDED else other)
 
 
+def test_a_file_and_the_command_line_name_an_engine_and_without_one_nothing_is_written_down() -> None:
+    file = 'name = "x"\nseeds = [0]\n'
+    assert "engine" not in plain(parse(tomllib.loads(file)).base)
+    for text in ('engine = "threads"', "[engine]\nkind = 'threads'"):
+        scenario = parse(tomllib.loads(file + text)).base
+        assert plain(scenario)["engine"] == {"kind": "threads"}
+        assert scenario.engine == Threads()
+    with pytest.raises(ConfigError, match="'thread' is no engine; did you mean 'threads'"):
+        parse(tomllib.loads(file + 'engine = "thread"'))
+
+
 def engine_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("syft_fl-engine")]
 
@@ -534,7 +548,7 @@ def test_processes_train_a_scripts_own_class_and_leave_nothing_behind(tmp_path: 
     if not killed:
         assert said[2].startswith("RunError a process of engine.kind = 'processes' ended (status 7)")
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == [script]
+    assert list(tmp_path.glob("syft_fl-*")) == []
 
 
 def test_a_module_that_cant_be_sent_to_a_process_says_so() -> None:

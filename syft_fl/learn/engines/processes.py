@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from threading import RLock
@@ -108,7 +109,9 @@ class _Process:
         self._buffers = {n: files.new(torch.zeros(shape, dtype=dtype)) for n, shape, dtype in layout.buffers}
         self._correction: _Mapped | None = None
         self._model = ModelState(self._vector.open(), {n: b.open() for n, b in self._buffers.items()})
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({files.folders!r})"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -140,7 +143,7 @@ class _Process:
         assert self._process.stdout is not None
         try:
             if self._hello is not None:
-                pickle.dump((self._hello, self._layout, self._files.folders), self._process.stdin)
+                pickle.dump((self._hello, self._layout), self._process.stdin)
                 self._hello = None
             self._process.stdin.write(cloudpickle.dumps(message))
             self._process.stdin.flush()
@@ -164,14 +167,18 @@ class _Process:
         self._process.stdout.close()
 
 
-def serve() -> None:
-    """Train what comes through standard input, until it ends. What a module prints goes to standard error."""
+def serve(folders: Sequence[str]) -> None:
+    """Train what comes through standard input, until it ends. What a module prints goes to standard error.
+
+    Args:
+        folders: removed at the end: where the program that started this one was killed, nobody else does it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started this one decides
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    packed, layout, folders = pickle.load(inbox)
     scratch: Scratch | None = None
     try:
+        packed, layout = pickle.load(inbox)
         while True:
             message = pickle.load(inbox)
             try:
@@ -182,7 +189,6 @@ def serve() -> None:
             outbox.write(_packed_answer(answer))
             outbox.flush()
     except EOFError:
-        # Where that program was killed, nobody else does it.
         _remove(folders)
 
 
@@ -244,12 +250,17 @@ class _Files:
     """Tensors in files of one engine, gone with it."""
 
     def __init__(self) -> None:
-        memory = ["/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
-        self.folders = [tempfile.mkdtemp(prefix="syft_fl-", dir=place) for place in (*memory, None)]
         self._known: dict[int, _Mapped] = {}
         self._count = 0
         self._lock = RLock()
-        weakref.finalize(self, _remove, self.folders)
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """Where they are, the quickest first; made when asked for."""
+        memory = ["/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
+        made = [tempfile.mkdtemp(prefix="syft_fl-", dir=place) for place in (*memory, None)]
+        weakref.finalize(self, _remove, made)
+        return made
 
     def new(self, tensor: Tensor) -> _Mapped:
         """A tensor's value in a file of its own."""
