@@ -250,7 +250,7 @@ def plot(
 ) -> None:
     """Draw figures; runs nothing.
 
-    Those of a comparison, a run or a sweep again, from the files in its FOLDER alone; or, with --cell, a cell from above
+    Those of a comparison, run or sweep again, from the files in its FOLDER alone; or, with --cell, a cell from above
     and the distribution of its rates.
     """
     from syft_fl.experiment import Comparison, Result

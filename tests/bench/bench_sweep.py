@@ -1,9 +1,9 @@
-"""Runs per second of a sweep with two processes, over those with one.
+"""Throughput of a sweep with two processes, over that with one.
 
-``python tests/bench/bench_sweep.py``: eight runs of a multilayer perceptron with 476,810 parameters, one thread each, a few
-seconds a run. Both sweeps begin with an empty folder and with processes to start, so what starting costs is in the numbers: with one
-job there is none to start. With ``--check`` the exit code is 1 where two processes have not at least 1.7 times the throughput;
-that needs two cores that nobody else uses.
+``python tests/bench/bench_sweep.py``: eight runs of a multilayer perceptron with 478,410 parameters, one thread each, a
+few seconds a run. Both begin with an empty folder; with two jobs there are processes to start, and that is in the
+numbers. With ``--check`` the exit code is 1 where two have less than 1.7 times the throughput of one, which needs two
+cores that nobody else uses.
 """
 
 from __future__ import annotations
