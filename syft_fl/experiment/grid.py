@@ -166,8 +166,8 @@ def shown(value: Any) -> str:
     """A value of the grid as people read it.
 
     Example:
-        >>> shown("qsgd"), shown(0.25), shown({"kind": "uniform", "bits": 4})
-        ('qsgd', '0.25', 'uniform(bits=4)')
+        >>> shown("qsgd"), shown(100.0), shown({"kind": "uniform", "bits": 4})
+        ('qsgd', '100', 'uniform(bits=4)')
     """
     value = plain(value)
     if isinstance(value, Mapping):
@@ -178,7 +178,7 @@ def shown(value: Any) -> str:
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _united(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

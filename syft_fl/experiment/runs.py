@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -263,31 +264,30 @@ def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress
     computations: list[Mapping[str, Any]] = []
     decisions: list[Mapping[str, Any]] = []
     started = time.perf_counter()
-    with intra_op_threads(scenario.training.threads):
-        state = folder.start(config, resume=job.resume, force=job.force) if folder is not None else None
+    with intra_op_threads(scenario.training.threads), ExitStack() as at_end:
+        state = None
+        if folder is not None:
+            at_end.callback(folder.close)
+            state = folder.start(config, resume=job.resume, force=job.force)
         simulation = Simulation(scenario, dataset)
+        at_end.callback(simulation.close)
         if state is not None:
             simulation.load(state)
-        try:
-            with job.mirrored.mirror(name, scenario.seed, config) as mirror:
-                for row in folder.rounds() if folder is not None else ():
-                    mirror.log(row)
-                while simulation.stopped_by is None:
-                    record = simulation.step()
-                    if folder is not None:
-                        folder.append(record)
-                        folder.checkpoint(simulation.state())
-                    else:
-                        rows.append(record.row)
-                        transfers += [asdict(entry) for entry in record.entries]
-                        computations += [asdict(computation) for computation in record.computations]
-                        decisions += [asdict(decision) for decision in record.decisions]
-                    mirror.log(record.row)
-                    progress(simulation, record)
-        finally:
-            simulation.close()
+        mirror = at_end.enter_context(job.mirrored.mirror(name, scenario.seed, config))
+        for row in folder.rounds() if folder is not None else ():
+            mirror.log(row)
+        while simulation.stopped_by is None:
+            record = simulation.step()
             if folder is not None:
-                folder.close()
+                folder.append(record)
+                folder.checkpoint(simulation.state())
+            else:
+                rows.append(record.row)
+                transfers += [asdict(entry) for entry in record.entries]
+                computations += [asdict(computation) for computation in record.computations]
+                decisions += [asdict(decision) for decision in record.decisions]
+            mirror.log(record.row)
+            progress(simulation, record)
     if folder is None:
         return Result.of(name, config, rows, transfers, computations=computations, decisions=decisions)
     folder.finish(_provenance(simulation, host_s=time.perf_counter() - started, resumed=state is not None))

@@ -164,7 +164,8 @@ class SweepResult:
 
         lines = [] if self.rounds.empty else [table(summary(self), title="point")]
         if self.failures:
-            lines += [f"{len(self.failures)} runs failed:"]
+            count = len(self.failures)
+            lines += [f"{count} run{'s' if count > 1 else ''} failed:"]
             lines += [f"  {failure.where}: {failure.message}" for failure in self.failures]
         return "\n".join(lines)
 
@@ -207,4 +208,5 @@ def _short(parts: Sequence[str], others: Sequence[Sequence[str]]) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A cell of the table as :func:`~syft_fl.experiment.grid.shown` writes what it comes from."""
+    return str(value).lower() if str(value) in ("True", "False") else str(value).removesuffix(".0")

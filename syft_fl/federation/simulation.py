@@ -770,7 +770,8 @@ class Simulation:
         return nominal_s * expected_slowdown(self.scenario, name)
 
     def close(self) -> None:
-        """Let go of what the carrier holds, when no step is to follow."""
+        """Let go of what carrier and engine hold, when no step is to follow."""
+        self._engine.close()
         self.transport.carrier.close()
 
     # Checkpoints, between rounds.
