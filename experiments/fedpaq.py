@@ -24,7 +24,7 @@ AXES = {
     "uplink.codec.levels": ([1, 2, 3, 7, 15, 31, 127, 1023, 32767], "levels $s$"),
     "population.cohort": ([1, 2, 4, 8, 16, 32, 40], "participants $r$"),
 }
-AT_S = (2.0, 6.0, 18.0)
+AT_S = (1.0, 3.0, 9.0)
 """Simulated seconds at which the loss is read."""
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--out", type=Path, default=Path("results/fedpaq"), help="folder for results")
     options.add_argument("-j", "--jobs", type=int, default=1, help="runs at a time")
-    options.add_argument("--seeds", type=int, default=5, help="how many")
+    options.add_argument("--seeds", type=int, default=3, help="how many")
     given = options.parse_args()
     tables = {}
     for axis, (values, _) in AXES.items():
