@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         preview,
         run,
         scenarios,
+        trace,
     )
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
@@ -110,6 +111,7 @@ _HOME = {
         "preview",
         "run",
         "scenarios",
+        "trace",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -161,6 +163,7 @@ __all__ = [
     "run",
     "scenarios",
     "schema",
+    "trace",
 ]
 
 

@@ -7,6 +7,7 @@ from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
+from syft_fl.experiment.trace import Trace, trace
 
 __all__ = [
     "Comparison",
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "Result",
     "RunFolder",
+    "Trace",
     "Variant",
     "compare",
     "load",
@@ -22,4 +24,5 @@ __all__ = [
     "preview",
     "run",
     "scenarios",
+    "trace",
 ]
