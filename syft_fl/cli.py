@@ -200,7 +200,8 @@ def trace(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN", help="Folder that run has written; of a comparison, NAME/VARIANT/seed0 for example."
+            metavar="RUN",
+            help="Folder that run has written; of a comparison, NAME/VARIANT/seed0 for example.",
         ),
     ],
     round: Annotated[

@@ -95,9 +95,7 @@ class Result:
             raise RunError(f"{folder} holds no run: it has no config.json")
         rounds, transfers, computations, decisions = (_rows(folder / f"{table}.jsonl") for table in TABLES)
         name = name or folder.parent.name
-        return cls.of(
-            name, config, rounds, transfers, folder, computations=computations, decisions=decisions
-        )
+        return cls.of(name, config, rounds, transfers, folder, computations=computations, decisions=decisions)
 
     def energy(self) -> pd.DataFrame:
         """Battery energy [J] by UE, round and part; see :func:`~syft_fl.experiment.energy.energy_of_ues`.

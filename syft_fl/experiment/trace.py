@@ -191,7 +191,9 @@ def _messages(
         last = _round_of(closes_s, first, row["end_s"])
         ues, up = tuple(row["ues"]), row["direction"] == "uplink"
         turn = turns.get((ues[0], row["offered_s"])) if up and row["kind"] != "ack" else None
-        order = (first, row["offered_s"], 1, place, 0) if turn is None else (first, row["offered_s"], 2, turn, 2)
+        order = (
+            (first, row["offered_s"], 1, place, 0) if turn is None else (first, row["offered_s"], 2, turn, 2)
+        )
         ends = {"sender": ues[0], "receivers": [BS]} if up else {"sender": BS, "receivers": list(ues)}
         number = versions.get(place, row["serial"]) or None
         facts = {
@@ -260,7 +262,7 @@ def copies(transfers: Sequence[Row], turns: Mapping[tuple[str, float], int]) -> 
         row = transfers[place]
         keys = []
         for ue in row["ues"]:
-            key = [row["direction"], row["kind"], row["stream"] if "stream" in row else "", ue, row["serial"]]
+            key = [row["direction"], row["kind"], row.get("stream", ""), ue, row["serial"]]
             if row["kind"] in ("request", "grant", "nack", "ack"):
                 # These have no number of their own: it is the same question, or its answer, until more is computed.
                 before = bisect_left(done.get(ue, []), (row["offered_s"], len(turns)))
@@ -274,7 +276,7 @@ def copies(transfers: Sequence[Row], turns: Mapping[tuple[str, float], int]) -> 
 
 
 def in_vain(computations: Sequence[Row], transfers: Sequence[Row], decisions: Sequence[Row]) -> list[bool]:
-    """Of each computation, whether it came to nothing: abandoned or failed, so that neither message nor decision follows.
+    """Of each computation, whether it came to nothing: it was abandoned or failed, and no message or decision follows.
 
     Of the last one of a UE nothing may follow for another reason: its message is on the air when the run ends. It came
     to nothing if it was shorter than another one of that UE.
@@ -323,7 +325,7 @@ def _finite(value: float) -> float | None:
 
 
 def _cells(happening: Happening) -> list[str]:
-    """Time, parties, kind and number; of a message its bits and when it was on the air, of others what there is to say."""
+    """Time, parties, kind and number; of a message its bits and its time on the air, of others what there is to say."""
     facts = happening.facts
     time_s = f"{happening.time_s:.6f}"
     if happening.what == "message":
@@ -393,9 +395,13 @@ def _compared(facts: Mapping[str, Any]) -> str:
     return f"{number(facts['quantity'])} against {threshold}"
 
 
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def _counted(facts: Mapping[str, Any]) -> str:
     """How a round closed."""
-    counts = [f"{facts['arrived']} updates used", f"{facts['cohort']} UEs told"]
+    counts = [_some(facts["arrived"], "update") + " used", _some(facts["cohort"], "UE") + " told"]
     for name, text in (("skipped", "skipped"), ("gone", "gone"), ("discarded", "too late")):
         if facts.get(name):
             counts.append(f"{facts[name]} {text}")

@@ -262,7 +262,12 @@ def test_a_busy_ue_finishes_restarts_or_ignores() -> None:
         ({"trigger": {"kind": "lag"}}, "error_feedback"),
         ({"population": {"closing": {"kind": "first", "updates": 0}}}, "updates"),
         (
-            {"population": {"closing": {"kind": "deadline", "seconds": 1.0}, "asynchronous": {"kind": "fedbuff"}}},
+            {
+                "population": {
+                    "closing": {"kind": "deadline", "seconds": 1.0},
+                    "asynchronous": {"kind": "fedbuff"},
+                }
+            },
             "population.asynchronous",
         ),
         (
@@ -270,7 +275,10 @@ def test_a_busy_ue_finishes_restarts_or_ignores() -> None:
             "population.aggregator",
         ),
         (
-            {"population": {"aggregator": {"kind": "scaffold"}}, "trigger": {"kind": "random", "probability": 0.5}},
+            {
+                "population": {"aggregator": {"kind": "scaffold"}},
+                "trigger": {"kind": "random", "probability": 0.5},
+            },
             "population.aggregator",
         ),
         ({"population": {"asynchronous": {"kind": "fedbuff"}}, "downlink": {"cast": "broadcast"}}, "cast"),

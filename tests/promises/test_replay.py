@@ -261,7 +261,9 @@ def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path) -> 
         _run(tmp_path / "file" / "run")
 
 
-def test_decisions_of_a_trigger_are_read_again_and_are_gone_with_the_run_that_made_them(tmp_path: Path) -> None:
+def test_decisions_of_a_trigger_are_read_again_and_are_gone_with_the_run_that_made_them(
+    tmp_path: Path,
+) -> None:
     scenario = parse({**SCENARIO, "trigger": {"kind": "loss", "epsilon": 0.05}})
     written, kept = run(scenario, out=tmp_path), run(scenario)
     pd.testing.assert_frame_equal(written.decisions, kept.decisions)
