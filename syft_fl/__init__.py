@@ -50,8 +50,8 @@ if TYPE_CHECKING:
         preview,
         run,
         scenarios,
-        trace,
     )
+    from syft_fl.experiment.trace import trace
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
     from syft_fl.transport import Downlink, SyftCarrier, Transport, Uplink

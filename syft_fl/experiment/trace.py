@@ -220,7 +220,8 @@ def _kind(row: Row) -> str:
 
 def _names_version(row: Row) -> bool:
     """Whether its number is a model's; else it is that of an upload (or of another message)."""
-    return (row["direction"] == "uplink") == (row["kind"] in ("ack", "nack"))
+    up = row["direction"] == "uplink"
+    return bool(up if row["kind"] in ("ack", "nack") else not up and row["kind"] == "model")
 
 
 def _acknowledged(transfers: Sequence[Row]) -> dict[int, int]:
@@ -281,7 +282,12 @@ def in_vain(computations: Sequence[Row], transfers: Sequence[Row], decisions: Se
     Of the last one of a UE nothing may follow for another reason: its message is on the air when the run ends. It came
     to nothing if it was shorter than another one of that UE.
     """
-    followed = {(row["ues"][0], row["offered_s"]) for row in transfers if row["direction"] == "uplink"}
+    followed = {
+        (row["ues"][0], row["offered_s"])
+        for row in transfers
+        # A UE that stops computing may say at that moment that it has another model now, or that it leaves.
+        if row["direction"] == "uplink" and row["kind"] not in ("ack", "nack", "hello", "bye")
+    }
     followed |= {(row["ue"], row["time_s"]) for row in decisions if row["at"] == "ue"}
     longest: dict[str, float] = {}
     last: dict[str, int] = {}

@@ -207,6 +207,10 @@ def test_a_training_that_nothing_follows_was_in_vain() -> None:
         if "in_vain" in row
     ]
     assert found == [True, False, False, False]  # of the last one the message is on the air when the run ends
+    # That a UE answers a new model, or leaves, at the moment at which it stops is no result of its work.
+    left = [sent("uplink", kind, ["ue0"], 0, 1.0, 1.1) for kind in ("ack", "bye")]
+    story = made([*left, *rows], closed(9.0), computations=computations)
+    assert [row["in_vain"] for row in trace(story).rows if "in_vain" in row] == found
     # A UE that says nothing of what it keeps has decided all the same.
     decision = {
         "round": 1,
