@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         scenarios,
         sweep,
     )
+    from syft_fl.experiment.trace import trace
     from syft_fl.federation import Population, Scenario, Stop
     from syft_fl.keys import Key
     from syft_fl.transport import Downlink, SyftCarrier, Transport, Uplink
@@ -114,6 +115,7 @@ _HOME = {
         "run",
         "scenarios",
         "sweep",
+        "trace",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -167,6 +169,7 @@ __all__ = [
     "scenarios",
     "schema",
     "sweep",
+    "trace",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``syft-fl run | compare | sweep | plot | check | scenarios | codecs``.
+"""The command line: ``syft-fl run | compare | sweep | plot | trace | check | scenarios | codecs``.
 
 Only typer is imported to show help; torch comes with the first command that needs it.
 """
@@ -289,6 +289,39 @@ def plot(
     )
     typer.echo(str(found))
     _draw(found, out or folder / "figures")
+
+
+@app.command()
+def trace(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder that run has written; of a comparison, NAME/VARIANT/seed0 for example.",
+        ),
+    ],
+    round: Annotated[
+        int | None, typer.Option(help="Only what was under way in this round.", show_default="all rounds")
+    ] = None,
+    ue: Annotated[
+        str | None,
+        typer.Option(help="Only what this UE sent, received, computed and decided.", show_default="all UEs"),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, for programs, with all there is to say.")
+    ] = False,
+) -> None:
+    """Print the messages of a run, in order.
+
+    Who sent what to whom: MODEL (v3 is its version), UPDATE (#2 is the second of that UE), SKIP, REQUEST, GRANT, ACK,
+    NACK, HELLO, BYE; its bits, when it was on the air, whether it was lost, tried again by the link or sent again by
+    the protocol. Between them what UEs computed, what their trigger compared and decided, and how rounds closed. All
+    times are simulated seconds; a line stands where its message was handed over for sending.
+    """
+    from syft_fl.experiment import Result
+
+    found = Result.load(folder).trace(round=round, ue=ue)
+    typer.echo(found.json_lines() if json else str(found), nl=not json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
 from syft_fl.experiment.sweep_result import SweepResult
 from syft_fl.experiment.sweeps import sweep
+from syft_fl.experiment.trace import Trace, trace
 
 __all__ = [
     "Comparison",
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "RunFolder",
     "SweepResult",
+    "Trace",
     "Variant",
     "compare",
     "load",
@@ -26,4 +28,5 @@ __all__ = [
     "run",
     "scenarios",
     "sweep",
+    "trace",
 ]

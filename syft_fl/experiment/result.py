@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from syft_fl.experiment.trace import Trace
+
 __all__ = ["Comparison", "Result", "table_of_rounds"]
 
 
@@ -106,6 +108,12 @@ class Result:
         """
         names = [ue_name(index) for index in range(self.config["population"]["ues"])]
         return energy_of_ues(self.rounds, self.transfers, computations=self.computations, ues=names)
+
+    def trace(self, *, round: int | None = None, ue: str | None = None) -> Trace:
+        """The messages of the run in order, or of one round or UE; see :func:`~syft_fl.experiment.trace.trace`."""
+        from syft_fl.experiment.trace import trace
+
+        return trace(self, round=round, ue=ue)
 
     def plot(self, x: str = "latency_s", y: str = "accuracy") -> Figure:
         """One quantity of the rounds against another; see :func:`syft_fl.plots.accuracy_against`."""

@@ -129,7 +129,7 @@ def on_grid(results: Iterable[SeededRun], x: str, y: str, *, points: int | None 
     Args:
         results: runs that differ in their seeds.
         x: column of ``rounds`` that never falls: ``latency_s``, ``uplink_bits``, ``energy_j``, ``ue_energy_j``,
-            ``round``.
+            ``round``; or ``uploads``, the models that UEs have sent so far.
         y: column of ``rounds``; rounds where it is NaN were not evaluated.
         points: evenly spaced points; None for every x where a run was evaluated, which shows
             every step exactly.
@@ -170,7 +170,8 @@ def time_to(result: SeededRun, target: float, *, x: str = "latency_s") -> float:
     Args:
         result: one run.
         target: accuracy in 0 … 1.
-        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` or ``ue_energy_j`` [J], ``round``.
+        x: what is counted: ``latency_s`` [s], ``uplink_bits`` [bit], ``energy_j`` or ``ue_energy_j`` [J], ``round``,
+            ``uploads``.
 
     Raises:
         ConfigError: the target is outside 0 … 1, no such column, or x falls.
@@ -219,16 +220,28 @@ def summary(comparison: RunGroup, *, baseline: str | None = None) -> pd.DataFram
 
 def _evaluated(run: SeededRun, x: str, y: str) -> tuple[Array, Array]:
     """x and y of the rounds in which y was evaluated."""
+    rounds = run.rounds
+    if x == "uploads" and x not in rounds:
+        rounds = rounds.assign(uploads=_uploads(rounds, getattr(run, "transfers", None)))
     for column in (x, y):
-        if column not in run.rounds.columns:
-            raise ConfigError(f"{column!r} is no column of rounds; {nearest(column, run.rounds.columns)}")
-    at = run.rounds[x].to_numpy(dtype=np.float64)
-    value = run.rounds[y].to_numpy(dtype=np.float64)
+        if column not in rounds.columns:
+            raise ConfigError(f"{column!r} is no column of rounds; {nearest(column, rounds.columns)}")
+    at = rounds[x].to_numpy(dtype=np.float64)
+    value = rounds[y].to_numpy(dtype=np.float64)
     require(
         bool(np.all(np.diff(at) >= 0)), "x", x, "a column that never falls along a run", "try 'latency_s'"
     )
     known = ~np.isnan(value)
     return at[known], value[known]
+
+
+def _uploads(rounds: pd.DataFrame, transfers: pd.DataFrame | None) -> Array:
+    """Models that UEs had sent when each round closed; one that was sent again, or lost, counts once."""
+    if transfers is None or not len(transfers):
+        return np.zeros(len(rounds))
+    rows = transfers[(transfers["direction"] == "uplink") & transfers["kind"].isin(("model", "analog"))]
+    first_s = rows["end_s"].groupby([rows["ues"].str[0], rows["serial"]]).min()
+    return np.searchsorted(np.sort(first_s.to_numpy()), rounds["latency_s"], side="right").astype(np.float64)
 
 
 def _common_grid(xs: Sequence[Array], points: int | None) -> Array:

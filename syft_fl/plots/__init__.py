@@ -10,6 +10,7 @@ from syft_fl.plots.rate_distortion import rate_distortion
 from syft_fl.plots.save import save
 from syft_fl.plots.style import DOUBLE_IN, SINGLE_IN, Look, looks
 from syft_fl.plots.timeline import timeline
+from syft_fl.plots.trigger import trigger_quantity
 from syft_fl.plots.why import rounds_and_seconds
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "save",
     "time_to_target",
     "timeline",
+    "trigger_quantity",
 ]

@@ -26,6 +26,7 @@ X_AXES: Mapping[str, tuple[str, float]] = {
     "receive_energy_j": ("Receive energy of the UEs [J]", 1.0),
     "compute_energy_j": ("Compute energy of the UEs [J]", 1.0),
     "round": ("Round", 1.0),
+    "uploads": ("Uploads of all UEs", 1.0),
 }
 """Label, and how many of the column's units make one of the label's."""
 
@@ -53,7 +54,8 @@ def accuracy_against(
 
     Args:
         results: runs of any number of variants and seeds.
-        x: ``latency_s``, ``uplink_bits`` or ``downlink_bits`` (drawn in Mbit), ``round``, or an energy: ``energy_j``
+        x: ``latency_s``, ``uplink_bits`` or ``downlink_bits`` (drawn in Mbit), ``round``, ``uploads`` (models that UEs
+            have sent, however often each was repeated or whether it arrived), or an energy: ``energy_j``
             (UEs and base station), ``ue_energy_j`` (the UEs' batteries), or a part of it (as in
             :class:`~syft_fl.experiment.Result`).
         y: ``accuracy``, ``standalone_accuracy``, ``loss`` or ``train_loss``.
@@ -127,7 +129,7 @@ def _dress(axes: Axes, x: str, y: str, *, log_x: bool) -> None:
         axes.set_xscale("log")
         return
     axes.set_xlim(left=0)
-    if x == "round":
+    if x in ("round", "uploads"):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -1,7 +1,8 @@
-"""Two tiny runs, transmission by transmission, against pinned traces.
+"""Tiny runs against pinned traces: two transmission by transmission, others as stories, message by message.
 
-Times and bits over constant links don't depend on the processor, so the traces hold on every machine. After a change
-that is meant to move them: ``python tests/golden/test_trace.py`` pins them again, and the diff is for review.
+Times and bits over constant rates don't depend on the processor, and what triggers compare is told in four digits, so
+the traces hold on every machine. After a change that is meant to move them: ``python tests/golden/test_trace.py`` pins
+them again, and the diff is for review.
 """
 
 from pathlib import Path
@@ -47,8 +48,61 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 }
 
 
+LOSSY = {
+    "kind": "wireless",
+    "bandwidth_hz": 1e4,
+    "rate": {"kind": "fixed", "bps_per_hz": 1.0},
+    "loss": {"kind": "packet", "probability": 0.25},
+    "retransmission": {"kind": "arq", "mtu_bytes": 100, "tries": 2, "feedback_s": 0.01},
+}
+"""Of a constant rate; a frame of one packet is lost one time in 16, one of two packets almost twice as often."""
+
+STORIES: dict[str, dict[str, Any]] = {
+    "event-triggered": BASE
+    | {
+        "uplink": {"codec": {"kind": "uniform", "bits": 4}, "error_feedback": True, "link": LOSSY},
+        "downlink": {"codec": {"kind": "uniform", "bits": 8}, "link": LOSSY | {"bandwidth_hz": 1e5}},
+        "trigger": {"kind": "norm", "tau": 0.31},
+        "protocol": {"acknowledgements": "sent", "grants": True, "timeout_s": 0.1, "patience_s": 2.0},
+        "stop": {"rounds": 4},
+    },
+    "first-k-late": BASE
+    | {
+        "population": {
+            "ues": 4,
+            "slowdown": {"kind": "stragglers", "ues": ["ue1", "ue3"], "times": 4.0},
+            "closing": {"kind": "first", "updates": 2},
+            "late": {"kind": "polynomial"},
+        },
+        "uplink": {
+            "codec": {"kind": "uniform", "bits": 4},
+            "link": {"kind": "constant", "rate_bps": 1e4},
+        },
+        "downlink": {"link": {"kind": "constant", "rate_bps": 1e5}},
+        "stop": {"rounds": 6},
+    },
+    "fedbuff": BASE
+    | {
+        "population": {
+            "ues": 4,
+            "cohort": 3,
+            "slowdown": {"kind": "uniform", "low": 0.2, "high": 5.0, "per": "ue"},
+            "asynchronous": {"kind": "fedbuff", "buffer": 2},
+        },
+        "uplink": {
+            "codec": {"kind": "uniform", "bits": 4},
+            "link": {"kind": "constant", "rate_bps": 1e4},
+        },
+        "downlink": {"link": {"kind": "constant", "rate_bps": 1e5}},
+        "stop": {"rounds": 5},
+    },
+}
+
+
 def trace(name: str) -> str:
-    """One line per transmission, in order of arrival."""
+    """A story; else one line per transmission, in order of arrival."""
+    if name in STORIES:
+        return f"{run(parse(STORIES[name])).trace()}\n"
     rows = run(parse(SCENARIOS[name])).transfers.to_dict("records")
     return "".join(
         f"round {row['round']}  {row['direction']:<8}  {','.join(row['ues']):<12}  serial {row['serial']}  "
@@ -59,11 +113,11 @@ def trace(name: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:rho")  # compute is given, so that the times are round numbers
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *STORIES])
 def test_a_run_leaves_its_pinned_trace(name: str) -> None:
     assert trace(name) == (TRACES / f"{name}.txt").read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for scenario in SCENARIOS:
+    for scenario in (*SCENARIOS, *STORIES):
         (TRACES / f"{scenario}.txt").write_text(trace(scenario), encoding="utf-8")

@@ -187,6 +187,31 @@ def test_an_interrupt_keeps_finished_rounds_and_says_how_to_go_on(
     assert len((config.parent / "here" / "rounds.jsonl").read_bytes().splitlines()) == 4
 
 
+def test_trace_prints_the_messages_of_a_round_and_json_says_all_of_them(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["trigger.kind=random", "trigger.probability=0.5", "stop.rounds=2"]
+    assert _exit("run", str(config), *overrides, "--out", "here") == 0
+    capsys.readouterr()
+    assert _exit("trace", "here", "--round", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("round 2: ")
+    assert "bs -> ue0,ue1,ue2" in lines[1]
+    assert "MODEL v2" in lines[1]
+    assert "closes" in lines[-1]
+    assert _exit("trace", "here", "--json", "--ue", "ue1") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["round"] for row in rows] == sorted(row["round"] for row in rows)
+    assert {row["what"] for row in rows} == {"message", "computation", "decision", "closing"}
+    decided = {(row["of_round"], row["send"]) for row in rows if row["what"] == "decision"}
+    sent = {(row["of_round"], row["kind"] == "UPDATE") for row in rows if row.get("sender") == "ue1"}
+    assert decided == sent
+    assert _exit("trace", "here", "--ue", "ue7") == 2
+    assert "ue = 'ue7' must be one of ue0 … ue2" in capsys.readouterr().err
+    assert _exit("trace", str(config.parent)) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
 def test_help_does_not_wait_for_torch() -> None:
     code = (
         "import sys\n"

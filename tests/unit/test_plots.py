@@ -20,6 +20,7 @@ from syft_fl.plots import (
     save,
     time_to_target,
     timeline,
+    trigger_quantity,
 )
 from syft_fl.plots.participation import heard
 from syft_fl.plots.style import PALETTE
@@ -34,6 +35,8 @@ class FakeRun:
     seed: int
     rounds: pd.DataFrame
     transfers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    computations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    decisions: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def energy(self):
         """Two UEs, one of them idle; the other spends 4 mJ, 2 mJ and, by its seed, 1 or 2 mJ."""
@@ -511,7 +514,7 @@ def test_participation_is_the_share_of_rounds_heard_by_distance_and_a_mean_over_
     def settled(seed, rows):
         config = {"cell": {"distances_m": [300.0, 100.0, 200.0]}, "population": {"ues": 3}}
         found = run("best", seed, rounds=4, transfers=pd.DataFrame(rows))
-        return SettledRun(found.name, found.seed, found.rounds, found.transfers, config)
+        return SettledRun(found.name, found.seed, found.rounds, found.transfers, config=config)
 
     near = [sent(round, "ue1") for round in (1, 2, 3, 4)]
     first = [*near, sent(1, "ue0"), sent(2, "ue0", lost=["ue0"]), sent(1, "ue2", direction="downlink")]
@@ -526,8 +529,174 @@ def test_participation_is_the_share_of_rounds_heard_by_distance_and_a_mean_over_
 
 def test_participation_is_of_whoever_is_in_the_cell_where_nothing_was_sent():
     config = {"cell": {"radius_m": 400.0}, "population": {"ues": 5}}
-    silent = SettledRun("none", 0, run("none", 0).rounds, pd.DataFrame(), config)
+    silent = SettledRun("none", 0, run("none", 0).rounds, pd.DataFrame(), config=config)
     table = heard(silent)
     assert table["share"].tolist() == [0.0] * 5
     assert table["distance_m"].is_monotonic_increasing
     assert table["distance_m"].between(10.0, 400.0).all()
+
+
+def message(direction, kind, ues, start_s, end_s, serial, *, round_=1, lost=(), attempts=1):
+    row = sent(direction, ues, start_s, start_s, end_s, round_=round_, kind=kind, lost=lost)
+    return row | {"serial": serial, "attempts": attempts}
+
+
+def event_triggered():
+    """ue0 sends, twice; ue1 skips; ue2 is late; ue3 stops when the next model comes."""
+    ues = [f"ue{i}" for i in range(4)]
+    rows = [
+        message("downlink", "model", ues, 0, 1, 1, attempts=3),
+        message("uplink", "model", ["ue0"], 2, 3, 1, lost=["ue0"]),
+        message("uplink", "skip", ["ue1"], 3, 3.2, 0),
+        message("uplink", "model", ["ue0"], 3.5, 4, 1),
+        message("downlink", "model", ["ue3"], 4, 5, 2, round_=2),
+        message("uplink", "ack", ["ue3"], 5, 5.1, 0, round_=2),
+        message("uplink", "model", ["ue2"], 5, 6, 1),
+        message("uplink", "model", ["ue3"], 7, 8, 1, round_=2),
+    ]
+    done = [(1, "ue0", 8, 2), (1, "ue1", 8, 3), (1, "ue2", 8, 5), (1, "ue3", 4, 5), (2, "ue3", 8, 7)]
+    rounds = pd.DataFrame({"round": [0, 1, 2], "latency_s": [0.0, 4.0, 8.0], "skipped": [0, 1, 0]})
+    computations = pd.DataFrame(done, columns=["round", "ue", "samples", "end_s"])
+    decisions = pd.DataFrame(
+        [
+            (1, "ue0", "ue", 2.0, 0.3, 0.2, True),
+            (1, "ue1", "ue", 3.0, 0.1, 0.2, False),
+            (1, "ue2", "ue", 5.0, NAN, 0.2, True),
+            (2, "ue3", "ue", 7.0, 4.0, 0.1, True),
+        ],
+        columns=["round", "ue", "at", "time_s", "quantity", "threshold", "send"],
+    )
+    return FakeRun("events", 0, rounds, pd.DataFrame(rows), computations, decisions)
+
+
+def bars_of(figure, label):
+    (container,) = [one for one in figure.axes[0].containers if one.get_label() == label]
+    return sorted((bar.get_x(), bar.get_width()) for bar in container)
+
+
+def test_trainings_that_are_written_down_begin_with_the_model_and_may_be_in_vain():
+    made = event_triggered()
+    found = spans(made.transfers, computations=made.computations, decisions=made.decisions)
+    at_work = {
+        (span.party, span.activity, *span[2:4]) for span in found if span.activity in ("compute", "vain")
+    }
+    assert at_work == {
+        ("ue0", "compute", 1, 2),
+        ("ue1", "compute", 1, 3),
+        ("ue2", "compute", 1, 5),
+        ("ue3", "vain", 1, 5),
+        ("ue3", "compute", 5, 7),
+    }
+
+
+def test_a_ue_that_was_at_work_begins_when_its_upload_is_over():
+    rows = [
+        message("downlink", "model", ["ue0"], 0, 1, 1),
+        message("downlink", "model", ["ue0"], 2, 3, 2, round_=2),
+        message("uplink", "model", ["ue0"], 4, 5, 1),
+        message("downlink", "ack", ["ue0"], 5, 5.5, 1),
+        message("uplink", "model", ["ue0"], 9, 10, 2, round_=2),
+    ]
+    done = pd.DataFrame([(1, "ue0", 8, 4), (2, "ue0", 8, 9)], columns=["round", "ue", "samples", "end_s"])
+    found = [span[2:4] for span in spans(pd.DataFrame(rows), computations=done) if span.activity == "compute"]
+    assert found == [(1, 4), (5.5, 9)]
+
+
+def test_a_window_shows_late_uploads_repeats_tries_letters_and_closings():
+    figure = timeline(event_triggered(), seconds=(0, 8))
+    axes = figure.axes[0]
+    assert bars_of(figure, "on air (up), after its round") == [(5, 1), (5, 1)]  # at both ends
+    assert bars_of(figure, "sent again by the protocol") == [(3.5, 0.5), (3.5, 0.5)]
+    assert bars_of(figure, "tried again by the link") == [(0, 1)] * 5
+    assert bars_of(figure, "computes in vain") == [(1, 4)]
+    assert texts(figure) == ["S", "A"]
+    assert {"SKIP", "ACK", "a round closes", "did not arrive"} < set(legend_names(figure))
+    closings = [
+        line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
+    assert closings == [4, 8]
+    (above,) = axes.child_axes
+    assert [label.get_text() for label in above.get_xticklabels()] == ["1", "2"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        BASE_STATION,
+        "ue0",
+        "ue1",
+        "ue2",
+        "ue3",
+    ]
+    assert axes.get_xlim() == (0, 8)
+
+
+def test_what_crosses_the_edges_of_a_round_is_cut():
+    figure = timeline(event_triggered(), round=2)
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "Simulated time in round 2 [s], from 4.000 s on"
+    assert bars_of(figure, "computes in vain") == [(0, 1)]
+    assert bars_of(figure, "computes") == [(0, 1), (1, 2)]
+    first = timeline(event_triggered(), round=1)
+    assert bars_of(first, "computes in vain") == [(1, 3)]
+    assert "on air (up), after its round" not in legend_names(first)
+    cross = line_of(first, "did not arrive")
+    assert cross.get_xydata().tolist() == [[3, 1]]
+
+
+def test_letters_too_close_for_a_mark_each_stand_in_one_word():
+    rows = [
+        message("uplink", kind, ["ue0"], at_s, at_s + 0.01, 0)
+        for kind, at_s in (("request", 1), ("bye", 1.02))
+    ]
+    rows += [
+        message("downlink", "grant", ["ue0"], 1.01, 1.02, 0),
+        message("uplink", "hello", ["ue0"], 9, 9.01, 0),
+    ]
+    assert texts(timeline(recorded(*rows), seconds=(0, 10))) == ["RGB", "H"]
+
+
+def test_a_window_is_two_times_with_something_between_and_no_round_beside():
+    made = event_triggered()
+    with pytest.raises(ConfigError, match="left out where seconds are given"):
+        timeline(made, round=1, seconds=(0, 1))
+    with pytest.raises(ConfigError, match=r"seconds = \(3, 3\) must be two times"):
+        timeline(made, seconds=(3, 3))
+    with pytest.raises(ConfigError, match=r"the run ends at 8\.000 s"):
+        timeline(made, seconds=(20, 30))
+
+
+def test_the_triggers_quantity_is_drawn_against_its_threshold_with_what_was_decided():
+    figure = trigger_quantity(event_triggered())
+    assert legend_names(figure) == ["threshold", "a UE", "sent", "kept"]
+    assert line_of(figure, "sent").get_xydata().tolist() == [[1, 0.3], [2, 4.0]]
+    assert line_of(figure, "kept").get_xydata().tolist() == [[1, 0.1]]
+    assert line_of(figure, "threshold").get_xydata().tolist() == [[1, 0.2], [2, 0.1]]
+    assert figure.axes[0].get_yscale() == "log"  # 0.1 … 4
+    assert line_of(trigger_quantity(event_triggered(), x="time_s"), "sent").get_xdata().tolist() == [2, 7]
+
+
+def test_many_ues_have_a_band_and_what_the_base_station_decides_goes_first():
+    made = event_triggered()
+    rows = [(1, f"ue{i}", "bs", 0.0, i / 20, 1.0 + i, i > 10) for i in range(20)]
+    asked = replace(made, decisions=pd.DataFrame(rows, columns=made.decisions.columns))
+    figure = trigger_quantity(asked)
+    assert legend_names(figure) == ["threshold (median)", "10 … 90 % of the UEs", "median UE", "sent", "kept"]
+    assert figure.axes[0].get_ylabel() == "Compared by the base station"
+    assert figure.axes[0].get_yscale() == "linear"  # a quantity of 0
+    assert line_of(figure, "median UE").get_ydata().tolist() == [0.475]
+    with pytest.raises(ConfigError, match="at = 'ue' must be one of bs"):
+        trigger_quantity(asked, at="ue")
+    with pytest.raises(ConfigError, match="a run with a trigger"):
+        trigger_quantity(recorded())
+
+
+def test_uploads_count_each_model_once_however_often_it_was_sent():
+    made = event_triggered()
+    tested = replace(made, rounds=made.rounds.assign(accuracy=[0.1, 0.5, 0.6]))
+    line = line_of(accuracy_against([tested], "uploads"), "events")
+    assert line.get_xydata().tolist() == [[0, 0.1], [1, 0.5], [3, 0.6]]
+
+
+def test_of_a_run_with_a_trigger_its_first_rounds_and_the_trigger_are_drawn(tmp_path):
+    made = event_triggered()
+    whole = run("events", 0)
+    made = replace(made, rounds=whole.rounds.assign(latency_s=2.0 * whole.rounds["round"], skipped=0))
+    names = {path.name for path in draw_all(FakeComparison((made,)), tmp_path, formats=("svg",))}
+    assert {"timeline-events.svg", "trigger-events.svg"} < names
