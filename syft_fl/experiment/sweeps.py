@@ -159,14 +159,13 @@ def _experiment(
     """What is varied, with the seeds and the user's own parts."""
     found = load(config) if isinstance(config, str | Path) else config
     if isinstance(found, Scenario):
-        base = Variant(name="base", scenario=found)
-        found = Experiment(name="run", base=found, variants=(base,), seeds=(found.seed,))
+        found = Experiment(name="run", base=found, variants=(), seeds=(found.seed,))
     return Experiment(
         name=found.name,
         base=with_own_parts(found.base, model=model, data=data),
         variants=tuple(
             Variant(name=variant.name, scenario=with_own_parts(variant.scenario, model=model, data=data))
-            for variant in found.variants
+            for variant in found.variants or (Variant(name="base", scenario=found.base),)
         ),
         seeds=found.seeds if seeds is None else tuple(seeds),
         target_accuracy=found.target_accuracy,

@@ -12,6 +12,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -148,11 +149,7 @@ class _MLflow:
         from mlflow.tracking import MlflowClient
 
         self._client: Any = MlflowClient()
-        known = self._client.get_experiment_by_name(tracking.experiment)
-        experiment = (
-            self._client.create_experiment(tracking.experiment) if known is None else known.experiment_id
-        )
-        run = self._client.create_run(experiment, run_name=f"{name} seed{seed}")
+        run = self._client.create_run(self._experiment(tracking.experiment), run_name=f"{name} seed{seed}")
         self._run: str = run.info.run_id
         self._log_params(dict(_flat(config)))
 
@@ -166,6 +163,16 @@ class _MLflow:
 
     def close(self, *, finished: bool) -> None:
         self._client.set_terminated(self._run, status="FINISHED" if finished else "KILLED")
+
+    def _experiment(self, name: str) -> str:
+        """The experiment's id, made where there is none."""
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
+            # Of several processes that begin at once, one makes it and the others find it a moment later.
+            with suppress(Exception):
+                return str(self._client.create_experiment(name))
+            known = self._client.get_experiment_by_name(name)
+        return str(known.experiment_id)
 
     def _log_params(self, settings: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

@@ -353,14 +353,14 @@ def test_ctrl_c_ends_all_processes_cleanly(config: Path) -> None:
 
 
 def test_a_killed_sweep_leaves_nothing_that_writes_on(config: Path) -> None:
-    process = command("sweep", "tiny.toml", "stop.rounds=400", "-j", "2", "--out", "out")
+    process = command("sweep", "tiny.toml", "stop.rounds=120", "-j", "2", "--out", "out")
     until_rounds(config.parent / "out", process)
     process.kill()
     process.communicate()
     # Its workers may be in the middle of a round; who goes on at once waits for that.
-    varied = load(config, ["stop.rounds=400"])
+    varied = load(config, ["stop.rounds=120"])
     sweep(varied, out="out")
-    assert all(len(rows) == 401 for rows in (run.rounds for run in SweepResult.load("out").results))
+    assert all(len(rows) == 121 for rows in (run.rounds for run in SweepResult.load("out").results))
     sweep(varied, out="whole")
     assert result_files(Path("out")) == result_files(Path("whole"))
     deadline = time.monotonic() + 60

@@ -26,7 +26,7 @@ def test_the_example_of_the_page_runs(
     (toml,) = _blocks("toml")
     assert toml.count("rounds = 12") == 1
     (tmp_path / "bits.toml").write_text(toml.replace("rounds = 12", "rounds = 1"))
-    (command,) = (block for block in _blocks("") if block.startswith("syft-fl sweep"))
+    (command,) = re.findall(r"^syft-fl sweep .*", TEXT, flags=re.MULTILINE)
     with pytest.raises(SystemExit) as caught:
         main(shlex.split(command)[1:])
     assert not caught.value.code
