@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ def _draw_band(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(middle.index, middle, color=PALETTE[1], label="median UE")
 
 
-def _fill(axes: Axes, grouped: pd.api.typing.SeriesGroupBy, color: str, label: str | None) -> None:
+def _fill(axes: Axes, grouped: Any, color: str, label: str | None) -> None:
     low, high = (grouped.quantile(quantile) for quantile in BAND)
     axes.fill_between(low.index, low, high, color=color, alpha=0.18, linewidth=0, label=label)
 
