@@ -25,6 +25,7 @@ from syft_fl.federation.cohort import choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deadline import Deadline
 from syft_fl.federation.failures import Failures
+from syft_fl.federation.fitting import check_fits
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.selection import (
     SELECTIONS,
@@ -37,7 +38,7 @@ from syft_fl.federation.selection import (
     RoundView,
     Selection,
 )
-from syft_fl.federation.simulation import BS, RoundRecord, Simulation, check_fits
+from syft_fl.federation.simulation import BS, RoundRecord, Simulation
 from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.ue import UE
 

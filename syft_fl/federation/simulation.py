@@ -22,16 +22,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from syft_fl.clock import Clock, Event
 from syft_fl.data import Dataset
-from syft_fl.errors import CodecError, ConfigError
-from syft_fl.federation.asynchronous import Cell, Update, rebased
+from syft_fl.errors import CodecError
+from syft_fl.federation.asynchronous import Cell
 from syft_fl.federation.balance import float32_bits
 from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deciding import Decided, Deciding
+from syft_fl.federation.merging import Merging
 from syft_fl.federation.protocol import Exchange, Protocol
 from syft_fl.federation.round import CameUp, Round, Work, mean_loss, plain
 from syft_fl.federation.scenario import Scenario
@@ -42,16 +41,11 @@ from syft_fl.federation.ue import UE
 from syft_fl.federation.variates import Variates, float32_state
 from syft_fl.keys import Key
 from syft_fl.learn import (
-    Averaging,
-    FedAvg,
     Job,
     Loop,
-    Memory,
     Scaffold,
     build_seeded,
     evaluate,
-    mean_rule,
-    next_model,
 )
 from syft_fl.radio import Transfer
 from syft_fl.transport import (
@@ -65,10 +59,10 @@ from syft_fl.transport import (
     Outgoing,
     Transport,
 )
-from syft_fl.vectors import Layout, ModelState, Vector
+from syft_fl.vectors import Layout, ModelState
 from syft_fl.workers import Station, VirtualWorker
 
-__all__ = ["BS", "RoundRecord", "Simulation", "check_fits"]
+__all__ = ["BS", "RoundRecord", "Simulation"]
 
 BS = "bs"
 """The base station's name."""
@@ -139,7 +133,7 @@ class Simulation:
         self._told_loss = math.nan
         # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
         self._selection: State = {}
-        self._aggregation: Memory = {}  # what the rule of aggregation remembers
+        self._merging = Merging(scenario, self.transport)
         self.variates = self._new_variates()  # SCAFFOLD's
         self._arrived: dict[str, int] = {}
         self._frame_bits = dict.fromkeys(
@@ -154,7 +148,6 @@ class Simulation:
         self._absent: set[str] = set()
         self._work: dict[str, Work] = {}
         self._pending: list[CameUp] = []  # updates that wait for a later model
-        self._mode_memory: Memory = {}
         self._calls = 0
         self._now = Round(0, 0.0)
         self._started = False
@@ -247,7 +240,7 @@ class Simulation:
         """Asynchronous: send the model to UEs that are free, as the mode says."""
         mode = self.scenario.population.asynchronous
         assert mode is not None
-        groups, self._mode_memory = mode.calls(self._cell(now), self._mode_memory)
+        groups, self._merging.mode_memory = mode.calls(self._cell(now), self._merging.mode_memory)
         for group in groups:
             self._tell(now, group)
 
@@ -280,7 +273,7 @@ class Simulation:
     def _is_over(self, now: Round) -> bool:
         mode, closing = self.scenario.population.asynchronous, self.scenario.population.closing
         if mode is not None:
-            return bool(now.updates) and bool(mode.takes(self._cell(now), self._mode_memory))
+            return bool(now.updates) and bool(mode.takes(self._cell(now), self._merging.mode_memory))
         if closing is None:
             return not self._waiting and self.transport.next_event_s() == math.inf
         if not self._waiting:
@@ -572,7 +565,7 @@ class Simulation:
         mode = self.scenario.population.asynchronous
         updates = now.updates
         if mode is not None:
-            taken = mode.takes(self._cell(now), self._mode_memory)
+            taken = mode.takes(self._cell(now), self._merging.mode_memory)
             self._pending = [update for update in updates if update.ue not in taken]
             updates = [update for update in updates if update.ue in taken]
         place = {ue: number for number, ue in enumerate(self.ues)}
@@ -582,56 +575,7 @@ class Simulation:
         if now.added is not None:
             assert isinstance(now.added.content, ModelContent)
             return now.added.content.state
-        rule, training = self.scenario.population.aggregator, self.scenario.training
-        weighted = self._weighted(now, updates)
-        added_up = self._added_up(updates)
-        if added_up is not None:
-            averaging = rule if isinstance(rule, Averaging) else FedAvg()
-            # Buffers travel beside the codec, and are averaged as they are.
-            mean = replace(averaging.aggregate(self.model, weighted), vector=added_up)
-            if isinstance(rule, Averaging):
-                return mean
-            weighted = [(mean, sum(weight for _, weight in weighted))]
-        # The header has a UE's samples, and its settings are known: that says how many steps it took.
-        steps = [training.effective_steps(update.samples, round=update.work.round) for update in updates]
-        model, self._aggregation = next_model(
-            rule, self.model, weighted, steps=steps, memory=self._aggregation
-        )
-        return model
-
-    def _weighted(self, now: Round, updates: Sequence[CameUp]) -> list[tuple[ModelState, float]]:
-        """Models and weights for the aggregation rule."""
-        population = self.scenario.population
-        aged = [
-            Update(update.ue, update.state, update.work.base, update.samples, now.number - update.work.round)
-            for update in updates
-        ]
-        if population.asynchronous is not None:
-            if not aged:
-                return []
-            merged, self._mode_memory = population.asynchronous.merge(self.model, aged, self._mode_memory)
-            return merged
-        weighted = []
-        for update in aged:
-            if update.staleness == 0:
-                weighted.append((update.state, float(update.samples)))
-            elif population.late is not None:
-                weight = population.late.weight(update.staleness)
-                weighted.append((rebased(self.model, update), weight * update.samples))
-        if self._deciding is not None:
-            sent = {update.ue for update in updates}
-            for _, state, samples in self._deciding.reused(self.model, round=now.number, but=sent):
-                weighted.append((state, float(samples)))
-        return weighted
-
-    def _added_up(self, updates: Sequence[CameUp]) -> Vector | None:
-        """The mean of what arrived, where payloads are added up before they are decoded."""
-        averaging = mean_rule(self.scenario.population.aggregator)
-        arrivals = [update.written for update in updates if update.written is not None]
-        if averaging is None or not arrivals or len(arrivals) < len(updates):
-            return None
-        shares = averaging.shares([float(arrival.samples) for arrival in arrivals])
-        return self.transport.aggregate(arrivals, shares)
+        return self._merging.next_model(self.model, updates, round=now.number, deciding=self._deciding)
 
     def _limit_reached(self) -> str | None:
         stop = self.scenario.stop
@@ -790,7 +734,7 @@ class Simulation:
             "told_samples": dict(self._told_samples),
             "told_loss": self._told_loss,
             "selection": dict(self._selection),
-            "aggregation": dict(self._aggregation),
+            "merging": self._merging.state(),
             "arrived": dict(self._arrived),
             "frame_bits": dict(self._frame_bits),
             "variates": None if self.variates is None else self.variates.state(),
@@ -806,7 +750,6 @@ class Simulation:
                 [update.ue, plain(update.state), _work_state(update.work), update.samples]
                 for update in self._pending
             ],
-            "mode": dict(self._mode_memory),
             "calls": self._calls,
         }
 
@@ -828,7 +771,7 @@ class Simulation:
         self._told_samples = dict(state["told_samples"])
         self._told_loss = state["told_loss"]
         self._selection = state["selection"]
-        self._aggregation = state["aggregation"]
+        self._merging.load(state["merging"])
         self._arrived = dict(state["arrived"])
         self._frame_bits = dict(state["frame_bits"])
         if self.variates is not None:
@@ -845,7 +788,7 @@ class Simulation:
             CameUp(ue, ModelState(*model), _work(work), samples)
             for ue, model, work, samples in state["pending"]
         ]
-        self._mode_memory, self._calls = dict(state["mode"]), state["calls"]
+        self._calls = state["calls"]
         self._started = True
 
     def _go_back_to_work(self, name: str, state: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
@@ -864,34 +807,3 @@ def _work_state(work: Work) -> dict[str, Any]:
 
 def _work(state: Mapping[str, Any]) -> Work:
     return Work(**{**state, "base": ModelState(*state["base"])})
-
-
-def check_fits(scenario: Scenario, dataset: Dataset) -> None:
-    """Check, without training, that model, data and partition go together, and that the carrier can be opened.
-
-    Raises:
-        ConfigError: the model does not take the data or does not tell its classes apart, or the partition leaves a UE
-            without samples.
-        TransportError: the carrier does not work here.
-    """
-    key = Key(scenario.seed)
-    scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
-    module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval()
-    try:
-        with torch.no_grad():
-            shape = tuple(module(dataset.test.x[:2]).shape)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"model {type(module).__name__} does not take samples of shape {tuple(dataset.shape)}: {error}"
-        ) from None
-    if shape != (len(dataset.test.x[:2]), dataset.classes):
-        raise ConfigError(
-            f"model {type(module).__name__} gives {shape[1:]} for a sample, "
-            f"but the data have {dataset.classes} classes; it must give one score per class"
-        )
-    if scenario.uplink.analog is not None and any(True for _ in module.buffers()):
-        raise ConfigError(
-            f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
-            "use GroupNorm, or leave uplink.analog out"
-        )
-    scenario.carrier.open(BS).close()

@@ -1,0 +1,44 @@
+"""Whether the parts of a scenario go together, found out without training."""
+
+from __future__ import annotations
+
+import torch
+
+from syft_fl.data import Dataset
+from syft_fl.errors import ConfigError
+from syft_fl.federation.scenario import Scenario
+from syft_fl.keys import Key
+from syft_fl.learn import build_seeded
+
+__all__ = ["check_fits"]
+
+
+def check_fits(scenario: Scenario, dataset: Dataset) -> None:
+    """Check, without training, that model, data and partition go together, and that the carrier can be opened.
+
+    Raises:
+        ConfigError: the model does not take the data or does not tell its classes apart, or the partition leaves a UE
+            without samples.
+        TransportError: the carrier does not work here.
+    """
+    key = Key(scenario.seed)
+    scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
+    module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval()
+    try:
+        with torch.no_grad():
+            shape = tuple(module(dataset.test.x[:2]).shape)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model {type(module).__name__} does not take samples of shape {tuple(dataset.shape)}: {error}"
+        ) from None
+    if shape != (len(dataset.test.x[:2]), dataset.classes):
+        raise ConfigError(
+            f"model {type(module).__name__} gives {shape[1:]} for a sample, "
+            f"but the data have {dataset.classes} classes; it must give one score per class"
+        )
+    if scenario.uplink.analog is not None and any(True for _ in module.buffers()):
+        raise ConfigError(
+            f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
+            "use GroupNorm, or leave uplink.analog out"
+        )
+    scenario.carrier.open("bs").close()
