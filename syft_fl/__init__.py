@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         load_scenario,
         parse,
         preview,
+        retime,
         run,
         scenarios,
     )
@@ -107,6 +108,7 @@ _HOME = {
         "load_scenario",
         "parse",
         "preview",
+        "retime",
         "run",
         "scenarios",
     ),

@@ -5,6 +5,7 @@ from syft_fl.experiment.folder import RunFolder
 from syft_fl.experiment.forecast import preview
 from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
+from syft_fl.experiment.retiming import retime
 from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
 
@@ -20,6 +21,7 @@ __all__ = [
     "load_scenario",
     "parse",
     "preview",
+    "retime",
     "run",
     "scenarios",
 ]

@@ -35,7 +35,7 @@ from syft_fl.experiment.shipped import scenario_table, scenarios
 from syft_fl.federation import Scenario
 from syft_fl.schema import nearest, require, schema
 
-__all__ = ["Experiment", "Variant", "load", "load_scenario", "parse"]
+__all__ = ["Experiment", "Variant", "load", "load_scenario", "parse", "parse_over"]
 
 _EXPERIMENT_KEYS = ("name", "seeds", "target_accuracy", "variants")
 _NAMED = "scenario"
@@ -177,6 +177,17 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
         seeds=tuple(merged.get("seeds", (base.seed,))),
         target_accuracy=merged.get("target_accuracy"),
     )
+
+
+def parse_over(
+    table: Mapping[str, Any], changes: Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Experiment:
+    """An experiment from nested tables with changes over them, as a variant's, and overrides over these.
+
+    Raises:
+        ConfigError: as :func:`parse`.
+    """
+    return parse(_layered(table, changes), overrides=overrides)
 
 
 def _scenario(table: Mapping[str, Any], where: str, problems: list[str]) -> Scenario | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from syft_fl.errors import RunError
 from syft_fl.experiment.energy import energy_of_ues
 from syft_fl.experiment.folder import TABLES, RunFolder
-from syft_fl.federation import ue_name
+from syft_fl.federation import Recording, ue_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,12 +61,24 @@ class Result:
         computations: Iterable[Mapping[str, Any]] = (),
     ) -> Result:
         """A result from plain rows."""
-        rows = pd.DataFrame(list(rounds))
-        for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
-            if column in rows:
-                rows[column] = rows[column].astype(float)
         sent, computed = pd.DataFrame(list(transfers)), pd.DataFrame(list(computations))
-        return cls(name, int(config["seed"]), config, rows, sent, folder, computed)
+        return cls.of_tables(name, config, pd.DataFrame(list(rounds)), sent, computed, folder)
+
+    @classmethod
+    def of_tables(
+        cls,
+        name: str,
+        config: Mapping[str, Any],
+        rounds: pd.DataFrame,
+        transfers: pd.DataFrame,
+        computations: pd.DataFrame,
+        folder: Path | None = None,
+    ) -> Result:
+        """A result from tables, whose columns of numbers may have gaps."""
+        for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
+            if column in rounds:
+                rounds[column] = rounds[column].astype(float)
+        return cls(name, int(config["seed"]), config, rounds, transfers, folder, computations)
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str | None = None) -> Result:
@@ -81,6 +94,34 @@ class Result:
         rounds, transfers, computations = (_rows(folder / f"{table}.jsonl") for table in TABLES)
         name = name or folder.parent.name
         return cls.of(name, config, rounds, transfers, folder, computations=computations)
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What can be re-timed of this run.
+
+        Raises:
+            RunError: it is not finished, or another version wrote it.
+        """
+        from syft_fl.experiment.retiming import recorded
+
+        return recorded(self)
+
+    def retime(self, *overrides: str, **changes: Any) -> Result:
+        """The same run over another radio, medium, access scheme or compute model, with nothing trained.
+
+        To the bit what running the changed scenario anew gives; see :func:`~syft_fl.experiment.retiming.retime`.
+
+        Args:
+            overrides: ``key.path=value`` each, for example ``"uplink.link.rate_bps=2e6"``.
+            changes: settings of a scenario, for example ``cell=Cell(radius_m=200.0)``; or ``name``, ``out``, ``force``.
+
+        Raises:
+            ConfigError: what is changed may change what is learnt.
+            RunError: this run is not finished.
+        """
+        from syft_fl.experiment.retiming import retime
+
+        return retime(self, *overrides, **changes)
 
     def energy(self) -> pd.DataFrame:
         """Battery energy [J] by UE, round and part; see :func:`~syft_fl.experiment.energy.energy_of_ues`.

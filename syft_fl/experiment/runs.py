@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,25 @@ from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
 from syft_fl.experiment.progress import Bar, Progress
+from syft_fl.experiment.provenance import environment
 from syft_fl.experiment.result import Comparison, Result
+from syft_fl.experiment.retiming import (
+    recorded,
+    replayed,
+    result_of,
+    retimed_provenance,
+    write,
+)
 from syft_fl.federation import (
     Budget,
+    Recording,
+    Retimed,
     Scenario,
     Simulation,
     check_fits,
     measure,
     settle,
+    why_not,
 )
 from syft_fl.learn import intra_op_threads, own_model
 from syft_fl.radio import LinkModel
@@ -107,6 +116,7 @@ def compare(
     data: Any = None,
     resume: bool = False,
     force: bool = False,
+    retime: bool = True,
     data_root: str | Path | None = None,
     accept_checksum_mismatch: bool = False,
     progress: Callable[[str, int], Progress] | None = None,
@@ -114,12 +124,15 @@ def compare(
     """Run every variant of an experiment with every seed.
 
     Compute time is resolved once, from the base scenario, and inherited by all variants. A variant that is finished in
-    ``out`` is not run again, unless forced.
+    ``out`` is not run again, unless forced. One that differs from an earlier one in nothing but time
+    (:mod:`syft_fl.federation.retiming`) is not trained: its result files are the same to the byte.
 
     Args:
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
-        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches.
+        retime: whether variants that learn the same are trained once; false: each is trained.
+        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches. It is not called
+            for what is not trained.
         model, data, resume, force, data_root, accept_checksum_mismatch: as in :func:`run`.
 
     Raises:
@@ -142,22 +155,48 @@ def compare(
     folder = _path(out)
     if folder is not None:
         _write_facts(folder, experiment)
+    results: list[Result] = []
+    trained: dict[int, list[_Trained]] = {seed: [] for seed in experiment.seeds}
     with Bar() as bar:
-        results = [
-            _run_resolved(
-                scenario.with_seed(seed),
-                load_data(scenario.data),
-                budget,
-                name=name,
-                out=folder / name / f"seed{seed}" if folder is not None else None,
-                resume=resume,
-                force=force,
-                progress=(progress or bar.of)(name, seed),
-            )
-            for name, scenario in scenarios.items()
-            for seed in experiment.seeds
-        ]
+        for name, scenario in scenarios.items():
+            for seed in experiment.seeds:
+                seeded = scenario.with_seed(seed)
+                result = _run_resolved(
+                    seeded,
+                    load_data(scenario.data),
+                    budget,
+                    name=name,
+                    out=folder / name / f"seed{seed}" if folder is not None else None,
+                    resume=resume,
+                    force=force,
+                    progress=(progress or bar.of)(name, seed),
+                    trained=trained[seed],
+                )
+                results.append(result)
+                if retime:
+                    trained[seed].append(_Trained(seeded, result))
     return Comparison(experiment.name, tuple(results), experiment.target_accuracy, folder)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A variant of a comparison that is there, for others that may learn the same."""
+
+    scenario: Scenario
+    result: Result
+
+    @cached_property
+    def recording(self) -> Recording:
+        return recorded(self.result, self.scenario)
+
+    def retimed(self, scenario: Scenario, dataset: Dataset) -> Retimed | None:
+        """Its tables with the times of another scenario; None: that has to be trained."""
+        if why_not(self.scenario, scenario):
+            return None
+        try:
+            return replayed(self.recording, scenario, dataset)
+        except RunError:  # another version wrote it, or a medium of the user's own has lost something
+            return None
 
 
 def _run_resolved(
@@ -170,12 +209,22 @@ def _run_resolved(
     resume: bool,
     force: bool,
     progress: Progress,
+    trained: Iterable[_Trained] = (),
 ) -> Result:
-    """Run a scenario whose compute time is in seconds, or read it where it is finished."""
+    """Run a scenario whose compute time is in seconds, or read it where it is finished, or re-time what is trained."""
     config = plain(scenario) | {"balance": plain(budget)}
     folder = RunFolder(out) if out is not None else None
     if folder is not None and folder.finished and not force and folder.config == config:
         return Result.load(folder.path, name=name)
+    for other in trained:
+        retimed = other.retimed(scenario, dataset)
+        if retimed is not None:
+            print(f"{name} seed {scenario.seed}: learns what {other.result.name} has learnt, and is not trained again")
+            if folder is None:
+                return result_of(retimed, name=name, config=config)
+            folder.start(config, resume=resume, force=force, from_checkpoint=False)
+            write(folder, retimed, retimed_provenance(other.result))
+            return Result.load(folder.path, name=name)
     rows: list[Mapping[str, Any]] = []
     transfers: list[Mapping[str, Any]] = []
     computations: list[Mapping[str, Any]] = []
@@ -264,9 +313,7 @@ def _provenance(simulation: Simulation, *, host_s: float, resumed: bool) -> dict
         "stopped_by": simulation.stopped_by,
         "host_s": host_s,
         "resumed": resumed,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "versions": {name: version(name) for name in ("syft_fl", "torch", "numpy", "scikit-learn")},
+        **environment(),
         "threads": simulation.scenario.training.threads,
         "carrier": dict(simulation.transport.carrier.report()),
     }

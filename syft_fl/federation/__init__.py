@@ -3,6 +3,7 @@
 from syft_fl.federation.balance import (
     Budget,
     ExpectedRounds,
+    charged_samples,
     compute_times,
     expected_downlink_phase_s,
     expected_rounds,
@@ -17,6 +18,9 @@ from syft_fl.federation.balance import (
 from syft_fl.federation.cohort import choose_cohort, look, ue_name
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deadline import Deadline
+from syft_fl.federation.recording import Recording
+from syft_fl.federation.replay import Retimed, replay
+from syft_fl.federation.retiming import check_retimable, why_not
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.selection import (
     SELECTIONS,
@@ -47,6 +51,8 @@ __all__ = [
     "Population",
     "ProportionalFair",
     "Random",
+    "Recording",
+    "Retimed",
     "RoundRecord",
     "RoundRobin",
     "RoundView",
@@ -54,7 +60,9 @@ __all__ = [
     "Selection",
     "Simulation",
     "Stop",
+    "charged_samples",
     "check_fits",
+    "check_retimable",
     "choose_cohort",
     "compute_times",
     "expected_downlink_phase_s",
@@ -66,8 +74,10 @@ __all__ = [
     "mean_samples",
     "mean_slowdown",
     "measure",
+    "replay",
     "settle",
     "slowdown_of",
     "ue_name",
     "upload_bits",
+    "why_not",
 ]

@@ -1,0 +1,165 @@
+"""A recorded run against time over another radio, without training it again (docs/retiming.md).
+
+:func:`retime` is for a run that is there; :func:`~syft_fl.experiment.runs.compare` uses the same for variants that
+differ in nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from syft_fl.data import Dataset
+from syft_fl.errors import ConfigError, RunError
+from syft_fl.experiment.config import parse_over
+from syft_fl.experiment.folder import TABLES, RunFolder
+from syft_fl.experiment.provenance import environment
+from syft_fl.experiment.result import Result
+from syft_fl.federation import (
+    Recording,
+    Retimed,
+    Scenario,
+    charged_samples,
+    check_retimable,
+    measure,
+    replay,
+    settle,
+)
+from syft_fl.learn import Balance
+from syft_fl.schema import plain
+
+__all__ = ["recorded", "replayed", "result_of", "retime", "retimed_provenance", "write"]
+
+
+def retime(
+    run: Result | str | Path,
+    *overrides: str,
+    name: str | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    data_root: str | Path | None = None,
+    accept_checksum_mismatch: bool = False,
+    **changes: Any,
+) -> Result:
+    """A recorded run with other times and energies: to the bit, what running the changed scenario anew gives.
+
+    What is changed may say when things happen, never what is learnt (:mod:`syft_fl.federation.retiming`). The compute
+    time is the run's, in seconds, unless it is changed: then ``kind = "balance"`` is settled from the changed
+    scenario, as by :func:`~syft_fl.experiment.runs.run`.
+
+    Args:
+        run: a finished run, or its folder.
+        overrides: ``key.path=value`` each, as on the command line.
+        name: of the result; None: the run's.
+        out: folder for the files that running anew would write; None: nothing is written.
+        force: replace what ``out`` holds.
+        data_root, accept_checksum_mismatch: as in :func:`~syft_fl.experiment.runs.run`. Data are only loaded where
+            the samples of UEs have to be counted: for ``out``, for another ``population.equal_compute`` and to balance.
+        changes: settings of a :class:`~syft_fl.federation.Scenario`, as objects or tables; below the overrides.
+
+    Returns:
+        The result. It says what the changed scenario's budget (``balance``) is only where data were loaded.
+
+    Raises:
+        ConfigError: the changed scenario breaks a rule, or is one that may learn something else.
+        RunError: the run is not finished, or ``out`` holds another one.
+        TransportError: the changed radio never carries a frame.
+    """
+    result = run if isinstance(run, Result) else Result.load(run)
+    recording = result.recording
+    scenario = _changed(result.config, changes, overrides)
+    check_retimable(recording.scenario, scenario)
+    name = result.name if name is None else name
+    counts = _recounts(recording, scenario) or isinstance(scenario.compute, Balance)
+    if not counts and out is None:
+        return result_of(replay(recording, scenario), name=name, config=plain(scenario))
+    root = None if data_root is None else Path(data_root)
+    dataset = scenario.data.load(root=root, accept_checksum_mismatch=accept_checksum_mismatch)
+    budget = measure(scenario, dataset)
+    scenario = settle(scenario, budget)
+    config = plain(scenario) | {"balance": plain(budget)}
+    folder = None if out is None else RunFolder(out)
+    if folder is not None and folder.finished and not force and folder.config == config:
+        return Result.load(folder.path, name=name)
+    retimed = replayed(recording, scenario, dataset)
+    if folder is None:
+        return result_of(retimed, name=name, config=config)
+    folder.start(config, resume=False, force=force)
+    write(folder, retimed, retimed_provenance(result))
+    return Result.load(folder.path, name=name)
+
+
+def recorded(result: Result, scenario: Scenario | None = None) -> Recording:
+    """What can be re-timed of a result.
+
+    Args:
+        scenario: that was run; None: as the result's config says.
+
+    Raises:
+        RunError: the run is not finished.
+        ConfigError: the config names a part of one's own that is not there.
+    """
+    folder = None if result.folder is None else RunFolder(result.folder)
+    if folder is not None and not folder.finished:
+        raise RunError(f"{folder.path} holds an unfinished run; go on with it (--resume) before it is re-timed")
+    if scenario is None:
+        scenario = _changed(result.config, {}, ())
+    tables = (result.rounds, result.transfers, result.computations)
+    return Recording.of(scenario, *(_rows(table) for table in tables))
+
+
+def replayed(recording: Recording, scenario: Scenario, dataset: Dataset) -> Retimed:
+    """A recording with the times of a scenario whose compute time is in seconds."""
+    charged = charged_samples(scenario, dataset) if _recounts(recording, scenario) else None
+    return replay(recording, scenario, charged=charged)
+
+
+def _recounts(recording: Recording, scenario: Scenario) -> bool:
+    """Whether UEs are charged for other samples than in the run."""
+    return scenario.population.equal_compute != recording.scenario.population.equal_compute
+
+
+def result_of(retimed: Retimed, *, name: str, config: Mapping[str, Any]) -> Result:
+    """A result from re-timed tables, with nothing written."""
+    rounds, transfers, computations = (pd.DataFrame(getattr(retimed, table)) for table in TABLES)
+    return Result.of_tables(name, config, rounds, transfers, computations)
+
+
+def write(folder: RunFolder, retimed: Retimed, provenance: Mapping[str, Any]) -> None:
+    """Write re-timed tables to a folder that was started, and mark it as complete."""
+    folder.write({table: retimed.rows(table) for table in TABLES})
+    folder.finish(provenance)
+
+
+def retimed_provenance(source: Result) -> dict[str, Any]:
+    """Of a result that was not trained."""
+    known = None if source.folder is None else RunFolder(source.folder).provenance
+    facts = {"retimed_from": str(source.folder or source.name), **environment()}
+    return facts if known is None else {"stopped_by": known.get("stopped_by"), **facts}
+
+
+def _changed(config: Mapping[str, Any], changes: Mapping[str, Any], overrides: Iterable[str]) -> Scenario:
+    table = {key: value for key, value in config.items() if key != "balance"}
+    unknown = [key for key in changes if key not in Scenario.__dataclass_fields__ and key != "scenario"]
+    if unknown:
+        raise ConfigError(
+            f"{unknown[0]}: unknown setting; for one inside a table write {unknown[0]} as 'key.path=value', or give the "
+            "table: uplink={'link': …}"
+        )
+    experiment = parse_over(table, changes, overrides)
+    if experiment.seeds != (experiment.base.seed,):
+        raise ConfigError("seeds can't be re-timed: a run has one seed; use compare")
+    return experiment.base
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain data, with tuples for lists, as they were before they were written."""
+    rows: list[dict[str, Any]] = table.to_dict("records")
+    for name in ("ues", "lost"):
+        for row in rows:
+            if name in row:
+                row[name] = tuple(row[name])
+    return rows
