@@ -160,6 +160,7 @@ __all__ = [
     "plots",
     "preview",
     "radio",
+    "retime",
     "run",
     "scenarios",
     "schema",

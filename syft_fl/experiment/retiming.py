@@ -7,6 +7,7 @@ differ in nothing but time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from syft_fl.federation import (
     replay,
     settle,
 )
+from syft_fl.federation.recording import Plan
 from syft_fl.learn import Balance
 from syft_fl.schema import plain
 
@@ -104,7 +106,9 @@ def recorded(result: Result, scenario: Scenario | None = None) -> Recording:
     """
     folder = None if result.folder is None else RunFolder(result.folder)
     if folder is not None and not folder.finished:
-        raise RunError(f"{folder.path} holds an unfinished run; go on with it (--resume) before it is re-timed")
+        raise RunError(
+            f"{folder.path} holds an unfinished run; go on with it (--resume) before it is re-timed"
+        )
     if scenario is None:
         scenario = _changed(result.config, {}, ())
     tables = (result.rounds, result.transfers, result.computations)
@@ -124,8 +128,16 @@ def _recounts(recording: Recording, scenario: Scenario) -> bool:
 
 def result_of(retimed: Retimed, *, name: str, config: Mapping[str, Any]) -> Result:
     """A result from re-timed tables, with nothing written."""
-    rounds, transfers, computations = (pd.DataFrame(getattr(retimed, table)) for table in TABLES)
+    rounds, computations = pd.DataFrame(retimed.rounds), pd.DataFrame(retimed.computations)
+    transfers = _static(retimed.plan).take(retimed.order).reset_index(drop=True)
+    transfers = pd.concat([transfers, pd.DataFrame(retimed.timing)], axis=1)
     return Result.of_tables(name, config, rounds, transfers, computations)
+
+
+@lru_cache(maxsize=2)
+def _static(plan: Plan) -> pd.DataFrame:
+    """The columns of transfers that no timing changes; telling text from other objects takes long."""
+    return pd.DataFrame({**plan.columns})
 
 
 def write(folder: RunFolder, retimed: Retimed, provenance: Mapping[str, Any]) -> None:
@@ -146,8 +158,8 @@ def _changed(config: Mapping[str, Any], changes: Mapping[str, Any], overrides: I
     unknown = [key for key in changes if key not in Scenario.__dataclass_fields__ and key != "scenario"]
     if unknown:
         raise ConfigError(
-            f"{unknown[0]}: unknown setting; for one inside a table write {unknown[0]} as 'key.path=value', or give the "
-            "table: uplink={'link': …}"
+            f"{unknown[0]}: unknown setting; for one inside a table write 'key.path=value', or give the table: "
+            "uplink={'link': …}"
         )
     experiment = parse_over(table, changes, overrides)
     if experiment.seeds != (experiment.base.seed,):
@@ -157,7 +169,7 @@ def _changed(config: Mapping[str, Any], changes: Mapping[str, Any], overrides: I
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain data, with tuples for lists, as they were before they were written."""
-    rows: list[dict[str, Any]] = table.to_dict("records")
+    rows: list[Any] = table.to_dict("records")
     for name in ("ues", "lost"):
         for row in rows:
             if name in row:

@@ -131,7 +131,7 @@ def compare(
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
         retime: whether variants that learn the same are trained once; false: each is trained.
-        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches. It is not called
+        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches. It isn't called
             for what is not trained.
         model, data, resume, force, data_root, accept_checksum_mismatch: as in :func:`run`.
 
@@ -219,7 +219,9 @@ def _run_resolved(
     for other in trained:
         retimed = other.retimed(scenario, dataset)
         if retimed is not None:
-            print(f"{name} seed {scenario.seed}: learns what {other.result.name} has learnt, and is not trained again")
+            print(
+                f"{name} seed {scenario.seed}: learns what {other.result.name} has learnt, and is not trained again"
+            )
             if folder is None:
                 return result_of(retimed, name=name, config=config)
             folder.start(config, resume=resume, force=force, from_checkpoint=False)

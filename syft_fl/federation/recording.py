@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from syft_fl.errors import RunError
 from syft_fl.federation.cohort import ue_name
@@ -16,7 +20,7 @@ from syft_fl.federation.computation import Computation
 from syft_fl.federation.scenario import Scenario
 from syft_fl.transport import Entry
 
-__all__ = ["STATIC", "Plan", "PlannedRound", "Recording", "Sent"]
+__all__ = ["STATIC", "Asked", "Plan", "PlannedRound", "Recording", "Sent"]
 
 STATIC = ("round", "direction", "kind", "stream", "ues", "serial", "raw_bits", "payload_bits", "bits")
 """Columns of the table of transfers that no timing changes."""
@@ -59,11 +63,55 @@ class PlannedRound:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """All that one direction's link is asked about: UEs in their rounds, those of one transmission side by side.
+
+    Attributes:
+        rows: of each transmission, its place in the plan's columns.
+        firsts: of each transmission, where its UEs begin in what follows.
+        names: the UEs that occur, each once.
+        ues: [asked] which of the names.
+        blocks: [asked] the round.
+    """
+
+    rows: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    names: tuple[str, ...]
+    ues: NDArray[np.int64]
+    blocks: list[int]
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """All rounds, and the columns (:data:`STATIC`) of all their transmissions."""
+    """All rounds of a recording, the model sent by one cast.
+
+    Attributes:
+        rounds: in order.
+        columns: those of :data:`STATIC`, a row for each transmission.
+        fading: [asked] power gains that were drawn for a re-timing, for the next one; by direction.
+    """
 
     rounds: tuple[PlannedRound, ...]
     columns: Mapping[str, list[Any]]
+    fading: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> Mapping[str, Asked]:
+        """By direction."""
+        return {direction: self._asked(direction) for direction in ("downlink", "uplink")}
+
+    def _asked(self, direction: str) -> Asked:
+        rows = [row for row, its in enumerate(self.columns["direction"]) if its == direction]
+        ues = [self.columns["ues"][row] for row in rows]
+        counts = np.array([len(group) for group in ues])
+        place: dict[str, int] = {}
+        return Asked(
+            np.array(rows),
+            np.cumsum(counts) - counts,
+            names=tuple(dict.fromkeys(ue for group in ues for ue in group)),
+            ues=np.array([place.setdefault(ue, len(place)) for group in ues for ue in group]),
+            blocks=[self.columns["round"][row] for row, group in zip(rows, ues, strict=True) for _ in group],
+        )
 
 
 @dataclass
@@ -75,14 +123,14 @@ class Recording:
         rounds: rows of its rounds, round 0 first.
         transfers: rows of its transmissions by round, from round 1 on.
         computations: rows of its trainings by round, from round 1 on.
-        gains: fading that was drawn for a re-timing, for the next one: by direction, UE and block.
+        means: mean gains of UEs that were found for a re-timing, for the next one, and for which cell and path.
     """
 
     scenario: Scenario
     rounds: list[Row]
     transfers: list[list[Row]]
     computations: list[list[Row]]
-    gains: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    means: list[tuple[object, dict[str, float]]] = field(default_factory=list)
     _plans: dict[str, Plan] = field(default_factory=dict)
 
     @classmethod

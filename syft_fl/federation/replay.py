@@ -19,72 +19,73 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from syft_fl.errors import RunError
-from syft_fl.federation.recording import STATIC, Plan, PlannedRound, Recording, Sent
+from syft_fl.federation.recording import STATIC, Asked, Plan, PlannedRound, Recording, Sent
 from syft_fl.federation.retiming import link_of
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.slowing import slowdown_of
 from syft_fl.keys import Key
-from syft_fl.radio import Link, Links, Medium, Ofdma, Tdma, Transfer
+from syft_fl.radio import Link, Links, Medium, Ofdma, Shannon, Tdma, Transfer
 from syft_fl.radio.constant import ConstantLink
 from syft_fl.radio.offers import never
 from syft_fl.radio.shannon import ShannonLink
 
-__all__ = ["Air", "Queues", "RealMedia", "Retimed", "air_of", "replay"]
+__all__ = ["Air", "Log", "Queues", "RealMedia", "Retimed", "air_of", "replay"]
 
 _DIRECTIONS = ("downlink", "uplink")  # in the order of what happens at one instant
-_KEPT = 1_000_000
-"""Draws of fading that a recording keeps."""
+
+Floats = NDArray[np.float64]
 
 
-class Landing(NamedTuple):
-    """The end of a transmission; in order of (end, direction, ticket).
+@dataclass
+class Log:
+    """What happened, in order: columns, for a tuple for each transmission would cost more than the rest.
 
     Attributes:
-        direction: 0 for the downlink, 1 for the uplink.
-        row: its place in the plan's columns.
+        row: of what landed, its place in the plan's columns; and as in :class:`~syft_fl.radio.Transfer`.
+        ue: who has computed; computed_s: when [s].
+        round_s: when each round ended [s]; landed, computed: how much had landed and was computed by then.
     """
 
-    end_s: float
-    direction: int
-    ticket: int
-    row: int
-    offered_s: float
-    start_s: float
-    airtime_s: float
-    attempts: int
-    energy_j: float
+    row: list[int] = field(default_factory=list)
+    offered_s: list[float] = field(default_factory=list)
+    start_s: list[float] = field(default_factory=list)
+    end_s: list[float] = field(default_factory=list)
+    airtime_s: list[float] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    energy_j: list[float] = field(default_factory=list)
+    ue: list[str] = field(default_factory=list)
+    computed_s: list[float] = field(default_factory=list)
+    round_s: list[float] = field(default_factory=list)
+    landed: list[int] = field(default_factory=list)
+    computed: list[int] = field(default_factory=list)
 
-
-class Computed(NamedTuple):
-    """The end of a training; in order of (end, number), numbered as they began."""
-
-    end_s: float
-    number: int
-    ue: str
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """How a round went: what landed and what was computed, each in order, and when the round ended [s]."""
-
-    landed: list[Landing]
-    computed: list[Computed]
-    end_s: float
+    def ends(self, now_s: float) -> None:
+        """A round ends."""
+        self.round_s.append(now_s)
+        self.landed.append(len(self.row))
+        self.computed.append(len(self.ue))
 
 
 class Air(Protocol):
     """Both directions' media, from round to round."""
 
-    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float]) -> Played:
+    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float], log: Log) -> float:
         """Let a round begin now.
 
         Args:
             lasts_s: how long each UE of the cohort computes [s].
+            log: gets what happens.
+
+        Returns:
+            When it has ended [s].
 
         Raises:
             TransportError: a link never carries a frame.
@@ -92,13 +93,29 @@ class Air(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Retimed:
-    """The tables of a re-timed run, as columns: those that running it anew gives."""
+    """The tables of a re-timed run, as columns: those that running it anew gives.
+
+    Attributes:
+        rounds, computations: all columns of these tables.
+        plan: has the columns of ``transfers`` that no timing changes, in another order.
+        order: [transfers] their rows there.
+        timing: the other columns of ``transfers``.
+    """
 
     rounds: Mapping[str, list[Any]]
-    transfers: Mapping[str, list[Any]]
     computations: Mapping[str, list[Any]]
+    plan: Plan
+    order: list[int]
+    timing: Mapping[str, list[Any]]
+
+    @property
+    def transfers(self) -> Mapping[str, list[Any]]:
+        """All columns of this table."""
+        return {name: [self.plan.columns[name][row] for row in self.order] for name in STATIC} | {
+            **self.timing
+        }
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """The rows of ``rounds``, ``transfers`` or ``computations``."""
@@ -127,36 +144,36 @@ def replay(
         RunError: a medium lost something.
     """
     plan = recording.plan(scenario.downlink.cast)
-    air = air_of(scenario, gains=recording.gains) if air is None else air
-    played, samples, now_s = [], [], 0.0
+    air = air_of(recording, scenario) if air is None else air
+    log, now_s = Log(), 0.0
+    samples: list[float] = []
     for round in plan.rounds:
-        charges = round.samples if charged is None else {ue: charged[ue] for ue in round.uploads}
-        played.append(air.play(round, now_s=now_s, lasts_s=_lasts_s(scenario, round, charges)))
-        samples.append([charges[done.ue] for done in played[-1].computed])
-        now_s = played[-1].end_s
-    return _tables(recording, scenario, plan, played, samples)
+        charges = round.samples if charged is None else charged
+        lasts_s = _lasts_s(scenario, round, charges)
+        now_s = air.play(round, now_s=now_s, lasts_s=lasts_s, log=log)
+        samples += [charges[ue] for ue in log.ue[len(samples) :]]
+        log.ends(now_s)
+    return _tables(recording, scenario, plan, log, samples)
 
 
 def _lasts_s(scenario: Scenario, round: PlannedRound, charges: Mapping[str, float]) -> dict[str, float]:
     """How long each UE of a round computes [s]."""
     nominal_s = {samples: scenario.compute.seconds(samples) for samples in set(charges.values())}
+    if scenario.population.slowdown is None:
+        return {ue: nominal_s[charges[ue]] for ue in round.trainings}
     return {
         ue: slowdown_of(scenario, ue, training=training) * nominal_s[charges[ue]]
         for ue, training in round.trainings.items()
     }
 
 
-def air_of(scenario: Scenario, *, gains: dict[tuple[str, str, int], float] | None = None) -> Air:
-    """The quickest media of a scenario that are right.
-
-    Args:
-        gains: fading that was drawn before, and is filled.
-    """
+def air_of(recording: Recording, scenario: Scenario) -> Air:
+    """The quickest media of a scenario that are right."""
     links = {direction: link_of(scenario, direction) for direction in _DIRECTIONS}
     accesses = (scenario.downlink.access, scenario.uplink.access)
     split = all(type(access) in (Tdma, Ofdma) for access in accesses)
     if split and all(link.steady_until_s(time_s=0.0) == math.inf for link in links.values()):
-        return Queues(scenario, links, {} if gains is None else gains)
+        return Queues(recording, scenario, links)
     return RealMedia(scenario, links)
 
 
@@ -177,287 +194,251 @@ class RealMedia:
             self._media.append(settings.access.open(Links(link), users=users, key=key))
         self._sent: dict[tuple[int, int], Sent] = {}
 
-    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float]) -> Played:
+    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float], log: Log) -> float:
         for sent in round.downloads:
             self._offer(0, sent, now_s, round.number)
-        computing: list[Computed] = []
-        landed: list[Landing] = []
-        computed: list[Computed] = []
+        # A heap: when who has computed, and at one instant who began first.
+        computing: list[tuple[float, int, str]] = []
         began = 0
         while True:
             air_s = min(medium.next_event_s() for medium in self._media)
-            ready_s = computing[0].end_s if computing else math.inf
+            ready_s = computing[0][0] if computing else math.inf
             if air_s == ready_s == math.inf:
-                return Played(landed, computed, now_s)
+                return now_s
             if ready_s < air_s:
-                done = heapq.heappop(computing)
-                now_s = done.end_s
-                computed.append(done)
-                self._offer(1, round.uploads[done.ue], now_s, round.number)
+                now_s, _, ue = heapq.heappop(computing)
+                log.ue.append(ue)
+                log.computed_s.append(now_s)
+                self._offer(1, round.uploads[ue], now_s, round.number)
                 continue
             now_s = max(now_s, air_s)
-            for landing, sent in self._arrived(air_s):
-                landed.append(landing)
-                if landing.direction == 1:
-                    continue
-                for ue in sent.ues:
+            for direction, transfer in self._arrived(air_s):
+                sent = self._landed(direction, transfer, log)
+                for ue in sent.ues if direction == 0 else ():
                     if ue in lasts_s:
-                        heapq.heappush(computing, Computed(now_s + lasts_s[ue], began, ue))
+                        heapq.heappush(computing, (now_s + lasts_s[ue], began, ue))
                         began += 1
 
     def _offer(self, direction: int, sent: Sent, now_s: float, block: int) -> None:
         ticket = self._media[direction].offer(sent.ues, sent.bits, now_s=now_s, block=block)
         self._sent[direction, ticket] = sent
 
-    def _arrived(self, to_s: float) -> list[tuple[Landing, Sent]]:
+    def _arrived(self, to_s: float) -> list[tuple[int, Transfer]]:
+        """Downlink first at one instant."""
         ended: list[tuple[int, Transfer]] = []
         for direction, medium in enumerate(self._media):
             ended += [(direction, transfer) for transfer in medium.advance(to_s)]
-        ended.sort(key=lambda item: item[1].end_s)
-        arrived = []
-        for direction, transfer in ended:
-            sent = self._sent.pop((direction, transfer.ticket))
-            if transfer.lost:
-                raise RunError(
-                    f"{', '.join(transfer.lost)} lost a frame of {_DIRECTIONS[direction]}.access: what is lost changes "
-                    "what is learnt; run it anew"
-                )
-            landing = Landing(
-                transfer.end_s,
-                direction,
-                transfer.ticket,
-                sent.row,
-                transfer.offered_s,
-                transfer.start_s,
-                transfer.airtime_s,
-                transfer.attempts,
-                transfer.energy_j,
+        return sorted(ended, key=lambda item: item[1].end_s)
+
+    def _landed(self, direction: int, transfer: Transfer, log: Log) -> Sent:
+        sent = self._sent.pop((direction, transfer.ticket))
+        if transfer.lost:
+            raise RunError(
+                f"{', '.join(transfer.lost)} lost a frame of the {_DIRECTIONS[direction]}; what is lost changes what "
+                "is learnt; run it anew"
             )
-            arrived.append((landing, sent))
-        return arrived
+        log.row.append(sent.row)
+        for name in ("offered_s", "start_s", "end_s", "airtime_s", "attempts", "energy_j"):
+            getattr(log, name).append(getattr(transfer, name))
+        return sent
 
 
 class Queues:
     """Bands that are split for good, over links whose rates don't change within a round.
 
     Args:
+        recording: whose plan is played; it keeps channels for its next re-timing.
         links: of both directions.
-        gains: fading that was drawn before, by direction, UE and block; filled.
     """
 
-    def __init__(
-        self, scenario: Scenario, links: Mapping[str, Link], gains: dict[tuple[str, str, int], float]
-    ) -> None:
-        users = scenario.population.chosen
-        self._down = _Queue(scenario.downlink.access, links["downlink"], users, "downlink", gains)
-        self._up = _Queue(scenario.uplink.access, links["uplink"], users, "uplink", gains)
+    def __init__(self, recording: Recording, scenario: Scenario, links: Mapping[str, Link]) -> None:
+        plan = recording.plan(scenario.downlink.cast)
+        airtimes_s, energies_j = np.empty(len(plan.columns["bits"])), np.empty(len(plan.columns["bits"]))
+        # Heaps: when each subchannel is free.
+        self._free_s: list[list[float]] = []
+        self._latency_s: list[float] = []
+        for direction in _DIRECTIONS:
+            settings = scenario.uplink if direction == "uplink" else scenario.downlink
+            access, users = settings.access, scenario.population.chosen
+            subchannels = (access.subchannels or users) if isinstance(access, Ofdma) else 1
+            link, asked = links[direction], plan.asked[direction]
+            share = 1.0 / subchannels
+            each_bps = np.array(_rates_bps(link, share, direction, recording, scenario))
+            powers_w = np.array(_powers_w(link, share, asked))
+            bits = np.array([plan.columns["bits"][row] for row in asked.rows], dtype=np.float64)
+            # To several UEs: at the slowest one's rate, with the strongest one's power.
+            with np.errstate(divide="ignore"):
+                airtimes_s[asked.rows] = bits / np.minimum.reduceat(each_bps, asked.firsts)
+            energies_j[asked.rows] = np.maximum.reduceat(powers_w, asked.firsts) * airtimes_s[asked.rows]
+            self._free_s.append([0.0] * subchannels)
+            self._latency_s.append(link.latency_s)
+        self._airtime_s, self._energy_j = airtimes_s.tolist(), energies_j.tolist()
 
-    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float]) -> Played:
-        block, uploads = round.number, round.uploads
-        down = [self._down.carry(sent, now_s, block, 0) for sent in round.downloads]
+    def play(self, round: PlannedRound, *, now_s: float, lasts_s: Mapping[str, float], log: Log) -> float:
+        down, up = round.downloads, round.uploads
+        down_s = [now_s] * len(down)
+        starts_s, ends_s = self._carried(0, down, down_s)
         # Who has its model first begins first; a frame's UEs in its order.
-        ues = {sent.row: sent.ues for sent in round.downloads}
-        told = [(landing.end_s, ue) for landing in sorted(down) for ue in ues[landing.row] if ue in lasts_s]
-        computed = sorted(
-            Computed(began_s + lasts_s[ue], number, ue) for number, (began_s, ue) in enumerate(told)
-        )
-        up = [self._up.carry(uploads[done.ue], done.end_s, block, 1) for done in computed]
-        landed = sorted(down + up)
-        return Played(landed, computed, landed[-1].end_s)
+        told, done_s = [], []
+        for number in _ascending(ends_s):
+            for ue in down[number].ues:
+                if ue in lasts_s:
+                    told.append(ue)
+                    done_s.append(ends_s[number] + lasts_s[ue])
+        order = _ascending(done_s)
+        log.ue += (ues := [told[number] for number in order])
+        log.computed_s += (up_s := [done_s[number] for number in order])
+        uploads = [up[ue] for ue in ues]
+        up_starts_s, up_ends_s = self._carried(1, uploads, up_s)
+        # At one instant the downlink comes first, then who was offered first: as they stand here.
+        rows = [sent.row for sent in (*down, *uploads)]
+        offered_s, starts_s, ends_s = down_s + up_s, starts_s + up_starts_s, ends_s + up_ends_s
+        order = _ascending(ends_s)
+        log.row += (landed := [rows[number] for number in order])
+        log.offered_s += [offered_s[number] for number in order]
+        log.start_s += [starts_s[number] for number in order]
+        log.end_s += [ends_s[number] for number in order]
+        log.airtime_s += [self._airtime_s[row] for row in landed]
+        log.energy_j += [self._energy_j[row] for row in landed]
+        log.attempts += [1] * len(rows)
+        return log.end_s[-1]
 
-
-class _Queue:
-    """One direction: who is offered first goes first, in the subchannel that is free first."""
-
-    def __init__(
-        self,
-        access: Any,
-        link: Link,
-        users: int,
-        direction: str,
-        gains: dict[tuple[str, str, int], float],
-    ) -> None:
-        subchannels = 1 if isinstance(access, Tdma) else access.subchannels or users
-        self._share = 1.0 / subchannels
-        self._free_s = [0.0] * subchannels
-        self._latency_s = link.latency_s
-        self._link = link
-        self._rate_bps = _rates(link, self._share, direction, gains)
-        # Whether one power is all UEs' in all blocks.
-        self._one_power = type(link) in (ConstantLink, ShannonLink)
-        self._power_w = 0.0
-        if self._one_power:
-            self._power_w = link.transmit_power_w("ue0", share=self._share, block=0, time_s=0.0)
-        self._tickets = 0
-
-    def carry(self, sent: Sent, offered_s: float, block: int, direction: int) -> Landing:
-        """The end of what is offered now, after all that was offered before.
+    def _carried(
+        self, direction: int, queue: list[Sent] | tuple[Sent, ...], offered_s: list[float]
+    ) -> tuple[list[float], list[float]]:
+        """When each of a queue starts and has arrived [s].
 
         Raises:
             TransportError: a rate is 0 bit/s.
         """
-        rate_of, ues = self._rate_bps, sent.ues
-        rate_bps = rate_of(ues[0], block) if len(ues) == 1 else min([rate_of(ue, block) for ue in ues])
-        if rate_bps <= 0:
-            raise never(min((rate_of(ue, block), ue) for ue in ues)[1], offered_s)
-        free_s = self._free_s[0]
-        start_s = free_s if free_s > offered_s else offered_s
-        airtime_s = sent.bits / rate_bps
-        off_air_s = start_s + airtime_s
-        heapq.heapreplace(self._free_s, off_air_s)
-        power_w = self._power_w if self._one_power else self._greatest_power_w(ues, block, start_s)
-        ticket = self._tickets
-        self._tickets += 1
-        return Landing(
-            off_air_s + self._latency_s,
-            direction,
-            ticket,
-            sent.row,
-            offered_s,
-            start_s,
-            airtime_s,
-            1,
-            power_w * airtime_s,
-        )
-
-    def _greatest_power_w(self, ues: Sequence[str], block: int, time_s: float) -> float:
-        asked = {"share": self._share, "block": block, "time_s": time_s}
-        return max(self._link.transmit_power_w(ue, **asked) for ue in ues)  # type: ignore[arg-type]
+        free_s, latency_s, airtime_s = self._free_s[direction], self._latency_s[direction], self._airtime_s
+        starts_s, ends_s = [], []
+        for sent, ready_s in zip(queue, offered_s, strict=True):
+            start_s = free_s[0]
+            if start_s < ready_s:
+                start_s = ready_s
+            off_air_s = start_s + airtime_s[sent.row]
+            if off_air_s == math.inf:
+                raise never(sent.ues[0], ready_s)
+            heapq.heapreplace(free_s, off_air_s)
+            starts_s.append(start_s)
+            ends_s.append(off_air_s + latency_s)
+        return starts_s, ends_s
 
 
-def _rates(
-    link: Link, share: float, direction: str, gains: dict[tuple[str, str, int], float]
-) -> Callable[[str, int], float]:
-    """A UE's rate [bit/s] in a block, over a link whose rates change with nothing else."""
+def _ascending(values: list[float]) -> list[int]:
+    """The places of some values in ascending order; of equals the first one first."""
+    return sorted(range(len(values)), key=values.__getitem__)
+
+
+def _powers_w(link: Link, share: float, asked: Asked) -> list[float]:
+    """[asked] power [W] over a link that does not change within a round."""
+    if type(link) in (ConstantLink, ShannonLink):  # the same for all
+        power_w = link.transmit_power_w(asked.names[0], share=share, block=0, time_s=0.0)
+        return [power_w] * len(asked.blocks)
+    return [
+        link.transmit_power_w(asked.names[ue], share=share, block=block, time_s=0.0)
+        for ue, block in zip(asked.ues.tolist(), asked.blocks, strict=True)
+    ]
+
+
+def _rates_bps(
+    link: Link, share: float, direction: str, recording: Recording, scenario: Scenario
+) -> list[float]:
+    """[asked] rate [bit/s] over a link that does not change within a round."""
+    plan = recording.plan(scenario.downlink.cast)
+    asked = plan.asked[direction]
     if type(link) is ConstantLink:
-        rate_bps = link.rate_bps("ue0", share=share, block=0, time_s=0.0)
-        return lambda ue, block: rate_bps
+        return [link.rate_bps(asked.names[0], share=share, block=0, time_s=0.0)] * len(asked.blocks)
+    each = list(zip(asked.ues.tolist(), asked.blocks, strict=True))
     if type(link) is not ShannonLink:
-        return lambda ue, block: link.rate_bps(ue, share=share, block=block, time_s=0.0)
-    return _shannon_rates(link, share, direction, gains)
-
-
-def _shannon_rates(
-    link: ShannonLink, share: float, direction: str, gains: dict[tuple[str, str, int], float]
-) -> Callable[[str, int], float]:
-    """What :meth:`ShannonLink.rate_bps` gives, in its order of operations, with all that can be asked once."""
-    power_w = link.transmit_power_w("ue0", share=share, block=0, time_s=0.0)
-    noise_w = link.noise_w("ue0", share=share, block=0, time_s=0.0)
+        return [link.rate_bps(asked.names[ue], share=share, block=block, time_s=0.0) for ue, block in each]
+    if direction not in plan.fading and link.fades:
+        plan.fading[direction] = np.array(
+            [link.fading_gain(asked.names[ue], block=block, time_s=0.0) for ue, block in each]
+        )
+    fading = plan.fading[direction] if link.fades else 1.0
+    means = _means(link, direction, recording, scenario, asked)
+    # What ShannonLink.rate_bps does, in its order. Its logarithm, too: numpy's may differ in the last bit.
+    power_w = link.transmit_power_w(asked.names[0], share=share, block=0, time_s=0.0)
+    snrs = (
+        power_w * (means[asked.ues] * fading) / link.noise_w(asked.names[0], share=share, block=0, time_s=0.0)
+    )
     width_hz, log, log_2 = share * link.bandwidth_hz, math.log1p, math.log(2.0)
-    means: dict[str, float] = {}
-    fades = link.fades
+    return [width_hz * log(snr) / log_2 for snr in snrs.tolist()]
 
-    def rate_bps(ue: str, block: int) -> float:
-        mean = means.get(ue)
-        if mean is None:
-            mean = means[ue] = link.mean_gain(ue, time_s=0.0)
-        fading = 1.0
-        if fades:
-            asked = direction, ue, block
-            known = gains.get(asked)
-            if known is None:
-                known = link.fading_gain(ue, block=block, time_s=0.0)
-                if len(gains) < _KEPT:
-                    gains[asked] = known
-            fading = known
-        return width_hz * log(power_w * (mean * fading) / noise_w) / log_2
 
-    return rate_bps
+def _means(
+    link: ShannonLink, direction: str, recording: Recording, scenario: Scenario, asked: Asked
+) -> Floats:
+    """[names] mean gains, kept by the recording while cell and path stay the same."""
+    model = scenario.uplink.link if direction == "uplink" else scenario.downlink.link
+    assert isinstance(model, Shannon)
+    here = scenario.cell, model.intercept_db, model.slope_db_per_decade, model.shadowing_db
+    known = next((means for where, means in recording.means if where == here), None)
+    if known is None:
+        known = {}
+        recording.means[:] = [(here, known), *recording.means[:1]]
+    for ue in asked.names:
+        if ue not in known:
+            known[ue] = link.mean_gain(ue, time_s=0.0)
+    return np.array([known[ue] for ue in asked.names])
 
 
 # The tables.
 
 
-def _tables(
-    recording: Recording,
-    scenario: Scenario,
-    plan: Plan,
-    played: Sequence[Played],
-    samples: Sequence[Sequence[float]],
-) -> Retimed:
-    landed = [landing for round in played for landing in round.landed]
-    done = [one for round in played for one in round.computed]
-    of_samples = [count for round in samples for count in round]
-    energy_j = {count: scenario.compute.energy_j(count) for count in set(of_samples)}
-    columns = list(zip(*landed, strict=True))
-    end_s, _, _, rows, offered_s, start_s, airtime_s, attempts, sent_j = map(list, columns)
-    received_j = _received_j(scenario, plan, landed)
-    static = {name: [plan.columns[name][row] for row in rows] for name in STATIC}
-    transfers = {
-        **static,
-        "offered_s": offered_s,
-        "start_s": start_s,
-        "end_s": end_s,
-        "airtime_s": airtime_s,
-        "attempts": attempts,
-        "energy_j": sent_j,
-        "receive_energy_j": received_j,
-        "lost": [()] * len(landed),
-        "missing_bits": [0] * len(landed),
-    }
+def _tables(recording: Recording, scenario: Scenario, plan: Plan, log: Log, samples: list[float]) -> Retimed:
+    energy_j = {count: scenario.compute.energy_j(count) for count in set(samples)}
+    computed_j = [energy_j[count] for count in samples]
+    counts = np.diff([0, *log.computed]).tolist()
     computations = {
-        "round": [number for number, round in enumerate(played, start=1) for _ in round.computed],
-        "ue": [one.ue for one in done],
-        "samples": of_samples,
-        "end_s": [one.end_s for one in done],
-        "energy_j": [energy_j[count] for count in of_samples],
+        "round": [number for number, count in enumerate(counts, start=1) for _ in range(count)],
+        "ue": log.ue,
+        "samples": samples,
+        "end_s": log.computed_s,
+        "energy_j": computed_j,
     }
-    spent = _Spent()
-    found = [spent.row(0.0)]
-    received = iter(received_j)
-    computed_j = iter(computations["energy_j"])
-    for round in played:
-        spent.go_on(plan, round, received, computed_j)
-        found.append(spent.row(round.end_s))
-    rounds = {name: [row[name] for row in recording.rounds] for name in recording.rounds[0]}
-    return Retimed(
-        rounds | {name: [row[name] for row in found] for name in found[0]}, transfers, computations
+    uplink = np.array([direction == "uplink" for direction in plan.columns["direction"]])[log.row]
+    listening = np.array([len(ues) for ues in plan.columns["ues"]])[log.row]
+    power_w = scenario.downlink.receive_power_w
+    received_j = np.where(uplink, 0.0, power_w * np.array(log.airtime_s) * listening)
+    timing = {
+        "offered_s": log.offered_s,
+        "start_s": log.start_s,
+        "end_s": log.end_s,
+        "airtime_s": log.airtime_s,
+        "attempts": log.attempts,
+        "energy_j": log.energy_j,
+        "receive_energy_j": received_j.tolist(),
+        "lost": [()] * len(log.row),
+        "missing_bits": [0] * len(log.row),
+    }
+    # Sums since the start, added one after another in the order in which things ended, as a ledger does.
+    sent_j, bits = np.array(log.energy_j), np.array(plan.columns["bits"])[log.row]
+    all_j, up_j, down_j, heard_j = (
+        _since_start(spent, log.landed)
+        for spent in (sent_j, np.where(uplink, sent_j, 0.0), np.where(uplink, 0.0, sent_j), received_j)
     )
+    spent_j = _since_start(np.array(computed_j), log.computed)
+    sums = {
+        "latency_s": np.array([0.0, *log.round_s]),
+        "uplink_bits": _since_start(np.where(uplink, bits, 0), log.landed),
+        "downlink_bits": _since_start(np.where(uplink, 0, bits), log.landed),
+        "energy_j": all_j + spent_j + heard_j,
+        "ue_energy_j": up_j + heard_j + spent_j,
+        "uplink_transmit_energy_j": up_j,
+        "downlink_transmit_energy_j": down_j,
+        "receive_energy_j": heard_j,
+        "compute_energy_j": spent_j,
+    }
+    names = recording.rounds[0]
+    rounds: dict[str, list[Any]] = {name: [row[name] for row in recording.rounds] for name in names}
+    rounds |= {name: column.tolist() for name, column in sums.items()}
+    return Retimed(rounds, computations, plan, log.row, timing)
 
 
-def _received_j(scenario: Scenario, plan: Plan, landed: Iterable[Landing]) -> list[float]:
-    """What the UEs of each transmission spent on listening [J]."""
-    power_w, ues = scenario.downlink.receive_power_w, plan.columns["ues"]
-    return [
-        0.0 if landing.direction == 1 else power_w * landing.airtime_s * len(ues[landing.row])
-        for landing in landed
-    ]
-
-
-class _Spent:
-    """Bits and energy [J] since the start, added up in the order in which things ended."""
-
-    def __init__(self) -> None:
-        self._bits = [0, 0]
-        self._sent_j = [0.0, 0.0]
-        self._all_sent_j = 0.0
-        self._received_j = 0.0
-        self._computed_j = 0.0
-
-    def go_on(
-        self, plan: Plan, round: Played, received_j: Iterator[float], computed_j: Iterator[float]
-    ) -> None:
-        """Add a round."""
-        bits = plan.columns["bits"]
-        for landing in round.landed:
-            self._bits[landing.direction] += bits[landing.row]
-            self._sent_j[landing.direction] += landing.energy_j
-            self._all_sent_j += landing.energy_j
-            self._received_j += next(received_j)
-        for _ in round.computed:
-            self._computed_j += next(computed_j)
-
-    def row(self, now_s: float) -> dict[str, Any]:
-        """What a round's row says of it."""
-        down_j, up_j = self._sent_j
-        return {
-            "latency_s": now_s,
-            "uplink_bits": self._bits[1],
-            "downlink_bits": self._bits[0],
-            "energy_j": self._all_sent_j + self._computed_j + self._received_j,
-            "ue_energy_j": up_j + self._received_j + self._computed_j,
-            "uplink_transmit_energy_j": up_j,
-            "downlink_transmit_energy_j": down_j,
-            "receive_energy_j": self._received_j,
-            "compute_energy_j": self._computed_j,
-        }
+def _since_start(values: NDArray[Any], ends: list[int]) -> NDArray[Any]:
+    """[rounds + 1] sums of all values up to the end of each round, 0 first; numpy adds a ``cumsum`` in order."""
+    sums = np.cumsum(values)
+    return np.concatenate(([sums.dtype.type(0)], sums[np.array(ends) - 1]))

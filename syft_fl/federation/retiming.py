@@ -104,7 +104,9 @@ def _timing_counts(scenario: Scenario) -> Iterator[str]:
             f"with it, the channel is part of what is learnt: {_ANEW}",
         )
     if scenario.uplink.erasure:
-        yield _reason("uplink.erasure", True, "false", f"parts that don't come change what is learnt: {_ANEW}")
+        yield _reason(
+            "uplink.erasure", True, "false", f"parts that don't come change what is learnt: {_ANEW}"
+        )
     for direction in ("uplink", "downlink"):
         link = link_of(scenario, direction)
         if isinstance(link, LossyLink) and link.retransmission is not None:
