@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from syft_fl.errors import RunError
+from syft_fl.experiment.config import parse
 from syft_fl.experiment.energy import energy_of_ues
 from syft_fl.experiment.folder import TABLES, RunFolder
-from syft_fl.federation import Recording, ue_name
+from syft_fl.federation import Recording, Scenario, ue_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,6 +97,15 @@ class Result:
         return cls.of(name, config, rounds, transfers, folder, computations=computations)
 
     @cached_property
+    def scenario(self) -> Scenario:
+        """What was run, its compute time in seconds.
+
+        Raises:
+            ConfigError: the config names a part of one's own that is not there.
+        """
+        return parse({key: value for key, value in self.config.items() if key != "balance"}).base
+
+    @cached_property
     def recording(self) -> Recording:
         """What can be re-timed of this run.
 
@@ -104,7 +114,7 @@ class Result:
         """
         from syft_fl.experiment.retiming import recorded
 
-        return recorded(self)
+        return recorded(self, self.scenario)
 
     def retime(self, *overrides: str, **changes: Any) -> Result:
         """The same run over another radio, medium, access scheme or compute model, with nothing trained.

@@ -71,9 +71,9 @@ def retime(
         TransportError: the changed radio never carries a frame.
     """
     result = run if isinstance(run, Result) else Result.load(run)
-    recording = result.recording
     scenario = _changed(result.config, changes, overrides)
-    check_retimable(recording.scenario, scenario)
+    check_retimable(result.scenario, scenario)
+    recording = result.recording
     name = result.name if name is None else name
     counts = _recounts(recording, scenario) or isinstance(scenario.compute, Balance)
     if not counts and out is None:
@@ -94,23 +94,17 @@ def retime(
     return Result.load(folder.path, name=name)
 
 
-def recorded(result: Result, scenario: Scenario | None = None) -> Recording:
-    """What can be re-timed of a result.
-
-    Args:
-        scenario: that was run; None: as the result's config says.
+def recorded(result: Result, scenario: Scenario) -> Recording:
+    """What can be re-timed of the result of a scenario.
 
     Raises:
-        RunError: the run is not finished.
-        ConfigError: the config names a part of one's own that is not there.
+        RunError: the run is not finished, another version wrote it, or something was lost in it.
     """
     folder = None if result.folder is None else RunFolder(result.folder)
     if folder is not None and not folder.finished:
         raise RunError(
             f"{folder.path} holds an unfinished run; go on with it (--resume) before it is re-timed"
         )
-    if scenario is None:
-        scenario = _changed(result.config, {}, ())
     tables = (result.rounds, result.transfers, result.computations)
     return Recording.of(scenario, *(_rows(table) for table in tables))
 

@@ -131,8 +131,8 @@ def compare(
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
         retime: whether variants that learn the same are trained once; false: each is trained.
-        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches. It isn't called
-            for what is not trained.
+        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches. Of what is not
+            trained it hears nothing.
         model, data, resume, force, data_root, accept_checksum_mismatch: as in :func:`run`.
 
     Raises:

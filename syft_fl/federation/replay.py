@@ -392,7 +392,7 @@ def _tables(recording: Recording, scenario: Scenario, plan: Plan, log: Log, samp
     energy_j = {count: scenario.compute.energy_j(count) for count in set(samples)}
     computed_j = [energy_j[count] for count in samples]
     counts = np.diff([0, *log.computed]).tolist()
-    computations = {
+    computations: dict[str, list[Any]] = {
         "round": [number for number, count in enumerate(counts, start=1) for _ in range(count)],
         "ue": log.ue,
         "samples": samples,
