@@ -59,6 +59,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/bench_round.py
 	$(BIN)/python tests/bench/bench_access.py
 	$(BIN)/python tests/bench/bench_engines.py --check
+	$(BIN)/python tests/bench/bench_retime.py --check
 	$(BIN)/python tests/bench/bench_sionna.py --check
 	$(BIN)/python tests/bench/bench_sweep.py --check
 

@@ -1,4 +1,4 @@
-"""The command line: ``syft-fl run | compare | sweep | plot | trace | check | scenarios | codecs``.
+"""The command line: ``syft-fl run | compare | retime | sweep | plot | trace | check | scenarios | codecs``.
 
 Only typer is imported to show help; torch comes with the first command that needs it.
 """
@@ -145,13 +145,17 @@ def compare(
     jobs: Jobs = 1,
     resume: Resume = False,
     force: Force = False,
+    no_retime: Annotated[
+        bool, typer.Option("--no-retime", help="Train each variant, also where only times differ.")
+    ] = False,
     track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
     """Run all variants with all seeds.
 
-    Prints the table of accuracies, times and paired speed-ups, and draws the figures.
+    Prints the table of accuracies, times and paired speed-ups, and draws the figures. Variants that differ in nothing
+    but time (radio, access, compute) are trained once; --no-retime trains each.
     """
     from syft_fl.experiment import compare as compare_all
     from syft_fl.experiment import load
@@ -165,12 +169,60 @@ def compare(
             jobs=jobs,
             resume=resume,
             force=force,
+            retime=not no_retime,
             track=track or (),
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,
         )
     typer.echo(str(comparison))
     _draw(comparison, folder / "figures")
+
+
+@app.command()
+def retime(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    overrides: Overrides = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="The same as KEY=VALUE by itself; may be given again."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the files that running anew would write.",
+            show_default="none written",
+        ),
+    ] = None,
+    force: Force = False,
+    data_root: DataRoot = None,
+    accept_checksum_mismatch: Mismatch = False,
+) -> None:
+    """Tell a recorded run's accuracy against time over another radio; trains nothing.
+
+    Cell, links, access schemes, cast, compute model and slowdown may change: times and energies are, to the bit, those
+    of running the changed scenario anew. What may change what is learnt is refused, and says why.
+    """
+    from syft_fl.experiment import retime as retime_one
+
+    result = retime_one(
+        folder,
+        *(overrides or ()),
+        *(settings or ()),
+        name=folder.name,
+        out=out,
+        force=force,
+        data_root=data_root,
+        accept_checksum_mismatch=accept_checksum_mismatch,
+    )
+    shown = result.rounds[["round", "latency_s", "accuracy", "ue_energy_j"]]
+    typer.echo(shown.dropna(subset=["accuracy"]).to_string(index=False, float_format="{:.6g}".format))
+    typer.echo(str(result))
+    if out is not None:
+        typer.echo(f"written to {out}")
 
 
 @app.command()

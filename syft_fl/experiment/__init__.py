@@ -5,6 +5,7 @@ from syft_fl.experiment.folder import RunFolder
 from syft_fl.experiment.forecast import preview
 from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
+from syft_fl.experiment.retiming import retime
 from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
 from syft_fl.experiment.sweep_result import SweepResult
@@ -25,6 +26,7 @@ __all__ = [
     "load_scenario",
     "parse",
     "preview",
+    "retime",
     "run",
     "scenarios",
     "sweep",

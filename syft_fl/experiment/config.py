@@ -36,7 +36,17 @@ from syft_fl.experiment.shipped import scenario_table, scenarios
 from syft_fl.federation import Scenario
 from syft_fl.schema import nearest, remember, require, schema
 
-__all__ = ["Experiment", "Variant", "changed", "load", "load_scenario", "nested", "parse", "value_of"]
+__all__ = [
+    "Experiment",
+    "Variant",
+    "changed",
+    "load",
+    "load_scenario",
+    "nested",
+    "overriding",
+    "parse",
+    "value_of",
+]
 
 _EXPERIMENT_KEYS = ("name", "seeds", "target_accuracy", "variants")
 _NAMED = "scenario"
@@ -144,8 +154,7 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
         ConfigError: settings that break a rule; all of them in one message.
     """
     merged = _layered({}, table)
-    # A scenario goes below what else is overridden, wherever on the command line it stands.
-    for override in sorted(map(_override, overrides), key=lambda override: _NAMED not in override):
+    for override in overriding(overrides):
         merged = _layered(merged, override)
     base_table = {key: value for key, value in merged.items() if key not in _EXPERIMENT_KEYS}
     problems: list[str] = []
@@ -180,22 +189,26 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
     )
 
 
-def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
+def changed(scenario: Scenario, *changes: Mapping[str, Any]) -> Scenario:
     """A scenario with other tables laid over it, as a variant's are laid over its base.
 
     What the tables do not reach into stays the object that it is, a user's own too.
 
     Args:
         scenario: what is changed.
-        changes: nested tables; ``scenario`` names one that comes with the package and goes below the others.
+        changes: nested tables, each over those before it; in them ``scenario`` names one that comes with the package
+            and goes below the others.
 
     Raises:
-        ConfigError: settings that break a rule; all of them in one message.
+        ConfigError: settings that break a rule when all are laid over; all of them in one message.
     """
-    named = {} if _NAMED not in changes else scenario_table(changes[_NAMED])
-    own = {key: value for key, value in changes.items() if key != _NAMED}
+    tables: dict[str, Any] = _opened(scenario, {})
+    for change in changes:
+        named = {} if _NAMED not in change else scenario_table(change[_NAMED])
+        own = {key: value for key, value in change.items() if key != _NAMED}
+        tables = _layered(_opened(tables, _merge(named, own)), change)
     problems: list[str] = []
-    found = _scenario(_layered(_opened(scenario, _merge(named, own)), changes), "", problems)
+    found = _scenario(tables, "", problems)
     if problems or found is None:
         raise ConfigError("\n".join(problems))
     return found
@@ -203,7 +216,11 @@ def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
 
 def _opened(value: Any, changes: Any) -> Any:
     """Settings as tables, but only as deep as changes go into them."""
-    if not dataclasses.is_dataclass(value) or not isinstance(changes, Mapping) or "kind" in changes:
+    if not isinstance(changes, Mapping) or "kind" in changes:
+        return value
+    if isinstance(value, Mapping):  # opened before
+        return {key: _opened(inner, changes.get(key)) for key, inner in value.items()}
+    if not dataclasses.is_dataclass(value):
         return value
     # By its path, since a kind that nobody has registered would not be found again.
     kind = {"kind": remember(type(value))} if isinstance(getattr(value, "kind", None), str) else {}
@@ -242,6 +259,16 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+def overriding(overrides: Iterable[str]) -> list[dict[str, Any]]:
+    """``key.path=value`` each as nested tables, in the order in which they are laid over each other.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    # A scenario goes below what else is overridden, wherever on the command line it stands.
+    return sorted(map(_override, overrides), key=lambda override: _NAMED not in override)
 
 
 def _override(text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -94,8 +94,16 @@ class RunFolder:
         finally:
             os.close(held)
 
-    def start(self, config: Mapping[str, Any], *, resume: bool, force: bool) -> dict[str, Any] | None:
+    def start(
+        self, config: Mapping[str, Any], *, resume: bool, force: bool, from_checkpoint: bool = True
+    ) -> dict[str, Any] | None:
         """Make the folder ready for a run.
+
+        Args:
+            config: the resolved scenario.
+            resume: go on with an unfinished run of it.
+            force: replace whatever is there.
+            from_checkpoint: false: its tables are all written anew, whatever there is of them.
 
         Returns:
             The simulation's state to go on from, or None to begin.
@@ -117,7 +125,7 @@ class RunFolder:
                 )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            state = self._checkpointed() if resume and not force else None
+            state = self._checkpointed() if resume and not force and from_checkpoint else None
             if state is None:
                 for name in ("provenance.json", "checkpoint.pt"):
                     (self.path / name).unlink(missing_ok=True)
@@ -144,6 +152,12 @@ class RunFolder:
             if name in self._files:
                 self._files[name].write(data)
                 self._files[name].flush()
+
+    def write(self, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+        """Write all lines of a run that is known as a whole."""
+        for name, rows in tables.items():
+            self._files[name].write(b"".join(map(json_line, rows)))
+            self._files[name].flush()
 
     def checkpoint(self, simulation: Mapping[str, Any]) -> None:
         """Remember the simulation as it is after the rounds written so far."""

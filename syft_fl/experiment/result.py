@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syft_fl.errors import RunError
+from syft_fl.experiment.config import parse
 from syft_fl.experiment.energy import energy_of_ues
 from syft_fl.experiment.folder import TABLES, RunFolder, read_rows
-from syft_fl.federation import ue_name
+from syft_fl.federation import Recording, Scenario, ue_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +98,43 @@ class Result:
         )
         name = name or folder.parent.name
         return cls.of(name, config, rounds, transfers, folder, computations=computations, decisions=decisions)
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """What was run, its compute time in seconds.
+
+        Raises:
+            ConfigError: the config names a part of one's own that is not there.
+        """
+        return parse({key: value for key, value in self.config.items() if key != "balance"}).base
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What can be re-timed of this run.
+
+        Raises:
+            RunError: it is not finished, or another version wrote it.
+        """
+        from syft_fl.experiment.retiming import recorded
+
+        return recorded(self, self.scenario)
+
+    def retime(self, *overrides: str, **changes: Any) -> Result:
+        """The same run over another radio, medium, access scheme or compute model, with nothing trained.
+
+        To the bit what running the changed scenario anew gives; see :func:`~syft_fl.experiment.retiming.retime`.
+
+        Args:
+            overrides: ``key.path=value`` each, for example ``"uplink.link.rate_bps=2e6"``.
+            changes: settings of a scenario, for example ``cell=Cell(radius_m=200.0)``; or ``name``, ``out``, ``force``.
+
+        Raises:
+            ConfigError: what is changed may change what is learnt.
+            RunError: this run is not finished.
+        """
+        from syft_fl.experiment.retiming import retime
+
+        return retime(self, *overrides, **changes)
 
     def energy(self) -> pd.DataFrame:
         """Battery energy [J] by UE, round and part; see :func:`~syft_fl.experiment.energy.energy_of_ues`.
@@ -197,11 +236,11 @@ class Comparison:
         return table(self.summary())
 
 
-def table_of_rounds(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of rounds as a table; what was not tested is missing."""
+def table_of_rounds(rows: Iterable[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Rows of rounds, or columns of them, as a table; what was not tested is missing."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame(rows if isinstance(rows, Mapping) else list(rows))
     for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
         if column in table:
             table[column] = table[column].astype(float)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,10 @@ from syft_fl.data import Dataset, own_data
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
+from syft_fl.experiment.learnt_once import learnt_once
 from syft_fl.experiment.processes import Failure, Tell, Work, carry_out
 from syft_fl.experiment.progress import Bar, ManyBar, Progress
+from syft_fl.experiment.provenance import environment
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.tracking import Tracking, tracking
 from syft_fl.federation import (
@@ -118,6 +117,7 @@ def compare(
     jobs: int = 1,
     resume: bool = False,
     force: bool = False,
+    retime: bool = True,
     data_root: str | Path | None = None,
     accept_checksum_mismatch: bool = False,
     track: str | Sequence[str] = (),
@@ -126,15 +126,18 @@ def compare(
     """Run every variant of an experiment with every seed.
 
     Compute time is resolved once, from the base scenario, and inherited by all variants. A variant that is finished in
-    ``out`` is not run again, unless forced.
+    ``out`` is not run again, unless forced. Of variants that differ in nothing but time
+    (:mod:`syft_fl.federation.retiming`) the first is trained, and the others are re-timed from it: their result files
+    are the same to the byte.
 
     Args:
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
         jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The files are
-            the same.
+            the same. What is re-timed is re-timed here, when the others are done.
+        retime: whether variants that learn the same are trained once; false: each is trained.
         progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1; None: a bar, where
-            somebody watches.
+            somebody watches. Of what is not trained it hears nothing.
         model, data, resume, force, data_root, accept_checksum_mismatch, track: as in :func:`run`.
 
     Raises:
@@ -174,15 +177,19 @@ def compare(
         for name, scenario in scenarios.items()
         for seed in experiment.seeds
     ]
-    if jobs > 1:
-        results = _side_by_side(todo, jobs, (_path(data_root), accept_checksum_mismatch))
-    else:
+
+    def carried_out(some: Sequence[Job]) -> Sequence[Result | Failure]:
+        if jobs > 1:
+            return _side_by_side(some, jobs, (_path(data_root), accept_checksum_mismatch))
         with Bar() as bar:
-            results = [
+            return [
                 job.run(load_data(job.scenario.data), (progress or bar.of)(job.name, job.scenario.seed))
-                for job in todo
+                for job in some
             ]
-    return Comparison(experiment.name, tuple(results), experiment.target_accuracy, folder)
+
+    outcomes = learnt_once(todo, carried_out, load_data, goes_on=jobs > 1) if retime else carried_out(todo)
+    results = _all_came_through(todo, outcomes)
+    return Comparison(experiment.name, results, experiment.target_accuracy, folder)
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,15 @@ class Job:
     def config(self) -> dict[str, Any]:
         """The resolved scenario, as a run writes it down."""
         return {**plain(self.scenario), "balance": plain(self.budget)}
+
+    def kept(self) -> Result | None:
+        """The result, where it is finished and not to be replaced."""
+        if self.out is None or self.force:
+            return None
+        folder = RunFolder(self.out)
+        if not folder.finished or folder.config != self.config:
+            return None
+        return Result.load(self.out, name=self.name)
 
     def run(self, dataset: Dataset, progress: Progress) -> Result:
         """Carry it out, or read it where it is finished."""
@@ -239,9 +255,19 @@ def job_work(settings: tuple[Path | None, bool]) -> Work:
     return work
 
 
-def _side_by_side(todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]) -> list[Result]:
+def _side_by_side(
+    todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]
+) -> list[Result | Failure]:
     with ManyBar([job.scenario.stop.rounds for job in todo]) as bar:
         outcomes = carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
+    return [
+        outcome if job.out is None or isinstance(outcome, Failure) else Result.load(job.out, name=job.name)
+        for job, outcome in zip(todo, outcomes, strict=True)
+    ]
+
+
+def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Result | Failure]) -> tuple[Result, ...]:
+    results = tuple(outcome for outcome in outcomes if isinstance(outcome, Result))
     failed = [
         f"{job.name} seed {job.scenario.seed}: {outcome.message}"
         for job, outcome in zip(todo, outcomes, strict=True)
@@ -249,16 +275,14 @@ def _side_by_side(todo: Sequence[Job], jobs: int, settings: tuple[Path | None, b
     ]
     if failed:
         raise RunError("\n".join([f"{len(failed)} of {len(todo)} runs failed", *failed]))
-    return [
-        outcome if job.out is None else Result.load(job.out, name=job.name)
-        for job, outcome in zip(todo, outcomes, strict=True)
-    ]
+    return results
 
 
 def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress: Progress) -> Result:
     name, scenario, config = job.name, job.scenario, job.config
-    if folder is not None and folder.finished and not job.force and folder.config == config:
-        return Result.load(folder.path, name=name)
+    kept = job.kept()
+    if kept is not None:
+        return kept
     rows: list[Mapping[str, Any]] = []
     transfers: list[Mapping[str, Any]] = []
     computations: list[Mapping[str, Any]] = []
@@ -353,9 +377,7 @@ def _provenance(simulation: Simulation, *, host_s: float, resumed: bool) -> dict
         "stopped_by": simulation.stopped_by,
         "host_s": host_s,
         "resumed": resumed,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "versions": {name: version(name) for name in ("syft_fl", "torch", "numpy", "scikit-learn")},
+        **environment(),
         "threads": simulation.scenario.training.threads,
         "carrier": dict(simulation.transport.carrier.report()),
     }

@@ -10,6 +10,7 @@ from syft_fl.federation.availability_trace import AvailabilityTrace
 from syft_fl.federation.balance import (
     Budget,
     ExpectedRounds,
+    charged_samples,
     compute_times,
     expected_downlink_phase_s,
     expected_rounds,
@@ -26,6 +27,9 @@ from syft_fl.federation.computation import Computation
 from syft_fl.federation.deadline import Deadline
 from syft_fl.federation.failures import Failures
 from syft_fl.federation.fitting import check_fits
+from syft_fl.federation.recording import Recording
+from syft_fl.federation.replay import Retimed, replay
+from syft_fl.federation.retiming import check_retimable, why_not
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.selection import (
     SELECTIONS,
@@ -62,6 +66,8 @@ __all__ = [
     "Population",
     "ProportionalFair",
     "Random",
+    "Recording",
+    "Retimed",
     "RoundRecord",
     "RoundRobin",
     "RoundView",
@@ -69,7 +75,9 @@ __all__ = [
     "Selection",
     "Simulation",
     "Stop",
+    "charged_samples",
     "check_fits",
+    "check_retimable",
     "choose_cohort",
     "compute_times",
     "expected_downlink_phase_s",
@@ -81,8 +89,10 @@ __all__ = [
     "mean_samples",
     "mean_slowdown",
     "measure",
+    "replay",
     "settle",
     "slowdown_of",
     "ue_name",
     "upload_bits",
+    "why_not",
 ]

@@ -40,6 +40,7 @@ from syft_fl.vectors import Layout, ModelState
 __all__ = [
     "Budget",
     "ExpectedRounds",
+    "charged_samples",
     "compute_times",
     "expected_downlink_phase_s",
     "expected_rounds",
@@ -276,7 +277,7 @@ def compute_times(scenario: Scenario, dataset: Dataset) -> Callable[[str], float
         return _no_time
     times_s = {
         ue: scenario.compute.seconds(samples) * expected_slowdown(scenario, ue)
-        for ue, samples in _charged_samples(scenario, dataset).items()
+        for ue, samples in charged_samples(scenario, dataset).items()
     }
     return times_s.__getitem__
 
@@ -289,7 +290,7 @@ def mean_compute_s(scenario: Scenario, dataset: Dataset) -> float:
 
 def mean_slowdown(scenario: Scenario, dataset: Dataset) -> float:
     """Mean over UEs of what their trainings' times are multiplied by, weighted with their nominal times."""
-    charged = _charged_samples(scenario, dataset)
+    charged = charged_samples(scenario, dataset)
     slowed = [samples * expected_slowdown(scenario, ue) for ue, samples in charged.items()]
     return math.fsum(slowed) / math.fsum(charged.values())
 
@@ -300,7 +301,7 @@ def mean_samples(scenario: Scenario, dataset: Dataset) -> float:
     return sum(samples) / len(samples)
 
 
-def _charged_samples(scenario: Scenario, dataset: Dataset) -> dict[str, float]:
+def charged_samples(scenario: Scenario, dataset: Dataset) -> dict[str, float]:
     """What each UE's compute time of a round is that of, before it is slowed down."""
     samples = _samples(scenario, dataset)
     mean = sum(samples) / len(samples)

@@ -113,7 +113,8 @@ class Selection(Protocol):
     """The settings of a selection: a frozen dataclass with a ``kind``.
 
     One that takes the population's cohort as it is may say so by ``needs_cohort = True`` (a class attribute): then it
-    is an error to leave the cohort out.
+    is an error to leave the cohort out. One whose choice depends on no rate and no time, so that a run with it can be
+    re-timed (:mod:`~syft_fl.federation.retiming`), says so by ``ignores_timing = True``.
     """
 
     kind: ClassVar[str]
@@ -138,6 +139,7 @@ class Random:
     """Uniform without replacement: the same whatever happened before, whatever the radio."""
 
     kind: ClassVar[str] = "random"
+    ignores_timing: ClassVar[bool] = True
 
     def choose(self, view: RoundView, state: State) -> tuple[tuple[str, ...], State]:
         if view.cohort == len(view.ues):
@@ -160,6 +162,7 @@ class RoundRobin:
 
     kind: ClassVar[str] = "round-robin"
     needs_cohort: ClassVar[bool] = True
+    ignores_timing: ClassVar[bool] = True
 
     def choose(self, view: RoundView, state: State) -> tuple[tuple[str, ...], State]:
         first, count = (view.round - 1) * view.cohort, len(view.ues)
@@ -255,6 +258,11 @@ class Age:
     needs_cohort: ClassVar[bool] = True
 
     ties: Literal["rate", "index"] = "rate"
+
+    @property
+    def ignores_timing(self) -> bool:
+        """Whether the choice depends on no rate: an age counts rounds."""
+        return self.ties == "index"
 
     def choose(self, view: RoundView, state: State) -> tuple[tuple[str, ...], State]:
         def rank(ue: str) -> tuple[int, float]:

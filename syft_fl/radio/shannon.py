@@ -133,6 +133,16 @@ class ShannonLink:
     def report_delay_s(self) -> float:
         return 0.0
 
+    @property
+    def bandwidth_hz(self) -> float:
+        """The whole band [Hz]."""
+        return self._model.bandwidth_hz
+
+    @property
+    def fades(self) -> bool:
+        """Whether there is any fading."""
+        return self._model.fading != "none"
+
     def snrs(
         self, ues: Sequence[str], *, share: float, blocks: Sequence[int], time_s: float
     ) -> NDArray[np.float64]:

@@ -87,6 +87,19 @@ def test_a_missing_library_is_one_error_before_training(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_variant_that_is_re_timed_is_shown_as_if_it_had_been_trained(mlflow: type[Client]) -> None:
+    table = TABLE | {"variants": [{"name": "far"}, {"name": "near", "cell": {"radius_m": 80.0}}]}
+    shown = []
+    for retime in (True, False):
+        compare(parse(table), track="mlflow", retime=retime)
+        shown.append(list(mlflow.calls))
+        del mlflow.calls[:]
+    assert [call for call in shown[0] if call[0] == "begins"] == [
+        ("begins", ("id of tiny", f"{name} seed0")) for name in ("far", "near")
+    ]
+    assert shown[0] == shown[1]
+
+
 def test_what_is_no_tracker_is_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'mlflow'"):
         run(parse(TABLE), track="mlfow")

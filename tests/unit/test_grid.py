@@ -11,6 +11,7 @@ from syft_fl.experiment.config import changed
 from syft_fl.experiment.grid import checked_grid, parse_grid, parse_seeds, points, shown
 from syft_fl.experiment.sweep_result import labels
 from syft_fl.federation import Scenario
+from syft_fl.radio import Shannon
 from syft_fl.transport import Uplink
 
 
@@ -74,6 +75,21 @@ def test_a_grid_goes_over_what_a_variant_says() -> None:
     assert [point.variant for point in found] == ["four", "four", "near", "near"]
     assert [point.scenario.uplink.codec.bits for point in found] == [2, 3, 2, 3]
     assert [point.scenario.cell.radius_m for point in found][2:] == [50.0, 50.0]
+
+
+def test_tables_laid_over_a_scenario_go_over_each_other_and_into_objects() -> None:
+    base = experiment().base
+    link = Shannon(power_dbm=3.0, bandwidth_hz=2e6)
+    found = changed(base, {"uplink": {"link": link}}, {"uplink": {"link": {"power_dbm": 5.0}}})
+    assert found.uplink.link == Shannon(power_dbm=5.0, bandwidth_hz=2e6)
+    assert found.uplink.codec is base.uplink.codec
+    # Rules are about what comes out, not about what stands between.
+    few = {"population": {"cohort": 20}}, {"population": {"ues": 30}}
+    assert changed(base, *few).population.cohort == 20
+    # A setting of the old codec does not slip into the new one.
+    with pytest.raises(ConfigError, match="needs its kind"):
+        changed(base, {"uplink": {"codec": "qsgd"}}, {"uplink": {"codec": {"bits": 4}}})
+    assert changed(base) == base
 
 
 def test_a_value_may_be_an_object_and_a_scenario_goes_below() -> None:

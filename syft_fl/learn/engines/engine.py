@@ -84,7 +84,11 @@ class Engine(Protocol):
 
 @runtime_checkable
 class EngineModel(Protocol):
-    """Settings of an engine."""
+    """Settings of an engine.
+
+    One that gives the bits of ``loop``, whoever else is training at the time, says so by ``ignores_timing = True`` (a
+    class attribute): then a run with it can be re-timed (:mod:`syft_fl.federation.retiming`).
+    """
 
     kind: ClassVar[str]
 

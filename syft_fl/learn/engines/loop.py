@@ -20,6 +20,7 @@ class Loop:
     """One UE after another, in this thread."""
 
     kind: ClassVar[str] = "loop"
+    ignores_timing: ClassVar[bool] = True
 
     def open(self, module: nn.Module, layout: Layout, *, cohort: int) -> Engine:
         return LoopEngine(module, layout)

@@ -53,6 +53,7 @@ class Processes:
     """
 
     kind: ClassVar[str] = "processes"
+    ignores_timing: ClassVar[bool] = True
     workers: int | None = None
 
     def __post_init__(self) -> None:
