@@ -240,7 +240,7 @@ def test_a_written_re_timing_is_the_folder_of_a_run_anew_to_the_byte(tmp_path: P
         tmp_path / "b", "uplink.link.bandwidth_hz=1e6", "uplink.access=tdma", "compute.frequency_hz=2e9"
     )
     _assert_same(back, retime(tmp_path / "a", "compute={kind='cycles', frequency_hz=2e9}"))
-    with pytest.raises(RunError, match="another scenario .*--force"):
+    with pytest.raises(RunError, match=r"another scenario .*--force"):
         retime(tmp_path / "a", "cell.radius_m=100.0", out=tmp_path / "b")
 
 
