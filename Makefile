@@ -58,7 +58,9 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench/bench_carriers.py
 	$(BIN)/python tests/bench/bench_round.py
 	$(BIN)/python tests/bench/bench_access.py
+	$(BIN)/python tests/bench/bench_engines.py --check
 	$(BIN)/python tests/bench/bench_sionna.py --check
+	$(BIN)/python tests/bench/bench_sweep.py --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results

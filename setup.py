@@ -28,6 +28,7 @@ setup(
         "zstandard>=0.22",
         "matplotlib>=3.8",
         "pandas>=2.1",
+        "pyarrow>=14",
         "pydantic>=2.7",
         "scikit-learn>=1.4",
         "scipy>=1.11",
@@ -49,9 +50,14 @@ setup(
             "nbformat>=5.10",
             "ipykernel>=6.29",
             "sionna-no-rt>=2.2,<3",
+            "tensorboard>=2.16",
         ],
         # Beside what is needed anyway: h5py, importlib-resources; 25 MB in all.
+        # mlflow brings a server with it; mlflow-skinny is enough to log to one that runs elsewhere.
+        "track": ["tensorboard>=2.16", "mlflow>=2.15"],
         "radio": ["sionna-no-rt>=2.2,<3"],
+        # About 250 MB with what it needs.
+        "ray": ["ray>=2.40"],
         "notebook": ["ipykernel>=6.29", "jupyterlab>=4.0"],
     },
     entry_points={"console_scripts": ["syft-fl = syft_fl.cli:main"]},

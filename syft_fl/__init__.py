@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Comparison,
         Experiment,
         Result,
+        SweepResult,
         Variant,
         compare,
         load,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         preview,
         run,
         scenarios,
+        sweep,
     )
     from syft_fl.experiment.trace import trace
     from syft_fl.federation import Population, Scenario, Stop
@@ -103,6 +105,7 @@ _HOME = {
         "Comparison",
         "Experiment",
         "Result",
+        "SweepResult",
         "Variant",
         "compare",
         "load",
@@ -111,6 +114,7 @@ _HOME = {
         "preview",
         "run",
         "scenarios",
+        "sweep",
         "trace",
     ),
 }
@@ -139,6 +143,7 @@ __all__ = [
     "RunError",
     "Scenario",
     "Stop",
+    "SweepResult",
     "SyftCarrier",
     "SyftFLError",
     "TensorsNotCollocatedException",
@@ -163,6 +168,7 @@ __all__ = [
     "run",
     "scenarios",
     "schema",
+    "sweep",
     "trace",
 ]
 

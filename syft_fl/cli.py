@@ -1,4 +1,4 @@
-"""The command line: ``syft-fl run | compare | plot | trace | check | scenarios | codecs``.
+"""The command line: ``syft-fl run | compare | sweep | plot | trace | check | scenarios | codecs``.
 
 Only typer is imported to show help; torch comes with the first command that needs it.
 """
@@ -55,6 +55,23 @@ DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder of MNIST and CIFAR-10.", show_default="$SYFT_FL_DATA or ./data"),
 ]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        help="Runs at a time, each in a process of its own with one thread; take as many as there are cores.",
+    ),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="tensorboard|mlflow",
+        help="Also show each run there, round by round; may be given again. Needs pip install 'syft_fl[track]'.",
+        show_default="nowhere",
+    ),
+]
 Mismatch = Annotated[
     bool,
     typer.Option(
@@ -91,6 +108,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     resume: Resume = False,
     force: Force = False,
+    track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -111,6 +129,7 @@ def run(
             out=folder,
             resume=resume,
             force=force,
+            track=track or (),
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,
         )
@@ -123,8 +142,10 @@ def compare(
     config: Config,
     overrides: Overrides = None,
     out: Out = None,
+    jobs: Jobs = 1,
     resume: Resume = False,
     force: Force = False,
+    track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -141,8 +162,10 @@ def compare(
         comparison = compare_all(
             experiment,
             out=folder,
+            jobs=jobs,
             resume=resume,
             force=force,
+            track=track or (),
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,
         )
@@ -151,11 +174,81 @@ def compare(
 
 
 @app.command()
+def sweep(
+    config: Config,
+    overrides: Overrides = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            "-g",
+            metavar="KEY=VALUE,VALUE",
+            help="A setting and its values, for example uplink.codec.bits=2,4,8; given again, all combinations "
+            "are run. A value is a number, a word, a range 0..4, or a table: {kind = 'qsgd', levels = 7}.",
+            show_default="the scenario as it is",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEEDS", help="Seeds of each point, for example 0..4 or 0,1,7.", show_default="the file's"
+        ),
+    ] = None,
+    jobs: Jobs = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for results; what is finished in it is not run again.",
+            show_default="results/NAME-sweep",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    track: Track = None,
+    data_root: DataRoot = None,
+    accept_checksum_mismatch: Mismatch = False,
+) -> None:
+    """Run a grid of settings: all variants, all values, all seeds.
+
+    Checks every combination before it trains, prints the time to the target at each point of the grid, and writes all
+    rounds of all runs into one table, OUT/sweep.parquet. The same command goes on where a killed sweep stopped. A run
+    that fails does not stop the others; they are listed at the end, and the exit code is 1.
+
+    Values of the grid go over what a variant says, KEY=VALUE below it. Compute time is settled once, from CONFIG's base
+    scenario with KEY=VALUE applied, and every point of the grid inherits it in seconds: no UE computes faster in a
+    smaller cell. To vary it, put it into the grid: --grid compute.rho=0.3,1,3.
+    """
+    from syft_fl.experiment import load
+    from syft_fl.experiment import sweep as sweep_all
+    from syft_fl.experiment.grid import parse_grid, parse_seeds
+
+    experiment = load(config, overrides or ())
+    folder = out or Path("results") / f"{experiment.name}-sweep"
+    with _says_how_to_go_on("the same command"):
+        result = sweep_all(
+            experiment,
+            grid=parse_grid(grid or ()),
+            seeds=None if seeds is None else parse_seeds(seeds),
+            jobs=jobs,
+            out=folder,
+            force=force,
+            track=track or (),
+            data_root=data_root,
+            accept_checksum_mismatch=accept_checksum_mismatch,
+        )
+    typer.echo(str(result))
+    typer.echo(f"written to {folder / 'sweep.parquet'}")
+    if result.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
 def plot(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FOLDER", help="Folder that compare or run has written; left out with --cell."
+            metavar="FOLDER", help="Folder that compare, run or sweep has written; left out with --cell."
         ),
     ] = None,
     cell: Annotated[
@@ -174,8 +267,8 @@ def plot(
 ) -> None:
     """Draw figures; runs nothing.
 
-    Those of a comparison or run again, from the files in its FOLDER alone; or, with --cell, a cell from above and the
-    distribution of its rates.
+    Those of a comparison, run or sweep again, from the files in its FOLDER alone; or, with --cell, a cell from above
+    and the distribution of its rates.
     """
     from syft_fl.experiment import Comparison, Result
 
@@ -184,6 +277,9 @@ def plot(
     if folder is None:
         assert cell is not None  # for the type checker
         _draw_cell(cell, out)
+        return
+    if (folder / "sweep.parquet").exists():
+        _draw_sweep(folder, out)
         return
     single = (folder / "config.json").exists()
     found = (
@@ -319,11 +415,11 @@ def codecs(
 
 
 @contextmanager
-def _says_how_to_go_on() -> Iterator[None]:
+def _says_how_to_go_on(command: str = "the same command with --resume") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("interrupted: finished rounds are kept; the same command with --resume goes on", err=True)
+        typer.echo(f"interrupted: finished rounds are kept; {command} goes on", err=True)
         raise typer.Exit(130) from None
 
 
@@ -331,6 +427,22 @@ def _draw(comparison: Comparison, folder: Path) -> None:
     from syft_fl.plots import draw_all
 
     written = draw_all(comparison, folder)
+    typer.echo(f"figure: {written[0]} ({len(written)} files of figures beside it)")
+
+
+def _draw_sweep(folder: Path, out: Path | None) -> None:
+    from syft_fl.experiment import SweepResult
+    from syft_fl.plots import save, time_to_target
+
+    result = SweepResult.load(folder)
+    typer.echo(str(result))
+    if not result.results:
+        return
+    figures = {"accuracy-latency_s": result.plot()}
+    if result.target_accuracy is not None:
+        figures["time-to-target"] = time_to_target(result)
+    into = out or folder / "figures"
+    written = [path for name, figure in figures.items() for path in save(figure, into, name)]
     typer.echo(f"figure: {written[0]} ({len(written)} files of figures beside it)")
 
 

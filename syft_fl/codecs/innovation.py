@@ -48,7 +48,7 @@ class Innovation:
     Payload: float32 R of each group, symbols; with ``Fixed`` words ``32 * groups + bits * entries`` bits.
 
     Source: J. Sun, T. Chen, G. B. Giannakis and Z. Yang, *Communication-Efficient Distributed Learning via Lazily
-    Aggregated Quantized Gradients*, 2019, section 2.1, eqs. (5) and (6). Differs from it in: updates in place of
+    Aggregated Quantized Gradients*, 2019, section 2.1. Differs from it in: updates in place of
     gradients, in groups if asked for.
     """
 

@@ -7,6 +7,8 @@ from syft_fl.experiment.progress import Progress
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.runs import compare, run
 from syft_fl.experiment.shipped import scenarios
+from syft_fl.experiment.sweep_result import SweepResult
+from syft_fl.experiment.sweeps import sweep
 from syft_fl.experiment.trace import Trace, trace
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Progress",
     "Result",
     "RunFolder",
+    "SweepResult",
     "Trace",
     "Variant",
     "compare",
@@ -24,5 +27,6 @@ __all__ = [
     "preview",
     "run",
     "scenarios",
+    "sweep",
     "trace",
 ]

@@ -24,6 +24,7 @@ on the command line between the file and the other overrides. What lies below ke
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -33,9 +34,9 @@ from typing import Any
 from syft_fl.errors import ConfigError
 from syft_fl.experiment.shipped import scenario_table, scenarios
 from syft_fl.federation import Scenario
-from syft_fl.schema import nearest, require, schema
+from syft_fl.schema import nearest, remember, require, schema
 
-__all__ = ["Experiment", "Variant", "load", "load_scenario", "parse"]
+__all__ = ["Experiment", "Variant", "changed", "load", "load_scenario", "nested", "parse", "value_of"]
 
 _EXPERIMENT_KEYS = ("name", "seeds", "target_accuracy", "variants")
 _NAMED = "scenario"
@@ -179,6 +180,39 @@ def parse(table: Mapping[str, Any], *, name: str = "run", overrides: Iterable[st
     )
 
 
+def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
+    """A scenario with other tables laid over it, as a variant's are laid over its base.
+
+    What the tables do not reach into stays the object that it is, a user's own too.
+
+    Args:
+        scenario: what is changed.
+        changes: nested tables; ``scenario`` names one that comes with the package and goes below the others.
+
+    Raises:
+        ConfigError: settings that break a rule; all of them in one message.
+    """
+    named = {} if _NAMED not in changes else scenario_table(changes[_NAMED])
+    own = {key: value for key, value in changes.items() if key != _NAMED}
+    problems: list[str] = []
+    found = _scenario(_layered(_opened(scenario, _merge(named, own)), changes), "", problems)
+    if problems or found is None:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def _opened(value: Any, changes: Any) -> Any:
+    """Settings as tables, but only as deep as changes go into them."""
+    if not dataclasses.is_dataclass(value) or not isinstance(changes, Mapping) or "kind" in changes:
+        return value
+    # By its path, since a kind that nobody has registered would not be found again.
+    kind = {"kind": remember(type(value))} if isinstance(getattr(value, "kind", None), str) else {}
+    return kind | {
+        field.name: _opened(getattr(value, field.name), changes.get(field.name))
+        for field in dataclasses.fields(value)
+    }
+
+
 def _scenario(table: Mapping[str, Any], where: str, problems: list[str]) -> Scenario | None:
     valid = [*Scenario.__dataclass_fields__, *_EXPERIMENT_KEYS, _NAMED]
     unknown = [key for key in table if key not in Scenario.__dataclass_fields__]
@@ -214,10 +248,19 @@ def _override(text: str) -> dict[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise ConfigError(f"override {text!r} must be key.path=value, for example uplink.codec.bits=4")
+    return nested(path.strip(), value_of(value))
+
+
+def value_of(text: str) -> Any:
+    """A value as it stands on a command line: TOML, or a bare word, which is a string (``uplink.codec=qsgd``)."""
     try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        parsed = value  # a bare word is a string: uplink.codec=qsgd
-    for key in reversed(path.strip().split(".")):
-        parsed = {key: parsed}
-    return dict(parsed)
+        return text
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """Tables around a value: ``a.b`` and 1 are ``{"a": {"b": 1}}``."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)

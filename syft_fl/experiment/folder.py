@@ -19,17 +19,23 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from syft_fl.errors import RunError
 from syft_fl.federation import RoundRecord
 
-__all__ = ["TABLES", "RunFolder", "json_line", "write_atomically"]
+__all__ = ["TABLES", "RunFolder", "json_line", "read_rows", "write_atomically"]
 
 TABLES = ("rounds", "transfers", "computations", "decisions")
 """What is appended round by round, each to a file of JSON lines."""
@@ -58,6 +64,35 @@ class RunFolder:
     def finished(self) -> bool:
         provenance = self.provenance
         return provenance is not None and provenance.get("finished") is True
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The rows of the rounds written so far."""
+        return read_rows(self.path / "rounds.jsonl")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; where one holds it, wait until it ends.
+
+        A run whose caller was killed goes on to the end of its round, and must not write into what another goes on
+        with. Nothing is kept out on Windows, and on file systems without locks.
+
+        Raises:
+            RunError: the folder can't be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _can_not_write(self.path, error) from None
+        if fcntl is None:
+            yield
+            return
+        held = os.open(self.path, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
 
     def start(self, config: Mapping[str, Any], *, resume: bool, force: bool) -> dict[str, Any] | None:
         """Make the folder ready for a run.
@@ -94,9 +129,7 @@ class RunFolder:
                 else:
                     self._files[name] = _open_at(path, state[f"{name}_bytes"] if state else 0)
         except OSError as error:
-            raise RunError(
-                f"{self.path} can't be written ({error.strerror or error}); choose another folder with --out"
-            ) from None
+            raise _can_not_write(self.path, error) from None
         return state["simulation"] if state else None
 
     def append(self, record: RoundRecord) -> None:
@@ -147,11 +180,21 @@ def json_line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(clean, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; a last line without an end was torn by a kill and is left out."""
+    data = path.read_bytes() if path.exists() else b""
+    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader finds the old one or the new one, never half of it."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(data)
     os.replace(temporary, path)
+
+
+def _can_not_write(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path} can't be written ({error.strerror or error}); choose another folder with --out")
 
 
 def _finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syft_fl.errors import RunError
 from syft_fl.experiment.energy import energy_of_ues
-from syft_fl.experiment.folder import TABLES, RunFolder
+from syft_fl.experiment.folder import TABLES, RunFolder, read_rows
 from syft_fl.federation import ue_name
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from syft_fl.experiment.trace import Trace
 
-__all__ = ["Comparison", "Result"]
+__all__ = ["Comparison", "Result", "table_of_rounds"]
 
 
 def _no_rows() -> pd.DataFrame:
@@ -74,13 +74,11 @@ class Result:
         """A result from plain rows."""
         import pandas as pd
 
-        rows = pd.DataFrame(list(rounds))
-        for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
-            if column in rows:
-                rows[column] = rows[column].astype(float)
         sent, computed = pd.DataFrame(list(transfers)), pd.DataFrame(list(computations))
         decided = _table_of_decisions(decisions)
-        return cls(name, int(config["seed"]), config, rows, sent, folder, computed, decided)
+        return cls(
+            name, int(config["seed"]), config, table_of_rounds(rounds), sent, folder, computed, decided
+        )
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str | None = None) -> Result:
@@ -93,7 +91,9 @@ class Result:
         config = RunFolder(folder).config
         if config is None:
             raise RunError(f"{folder} holds no run: it has no config.json")
-        rounds, transfers, computations, decisions = (_rows(folder / f"{table}.jsonl") for table in TABLES)
+        rounds, transfers, computations, decisions = (
+            read_rows(folder / f"{table}.jsonl") for table in TABLES
+        )
         name = name or folder.parent.name
         return cls.of(name, config, rounds, transfers, folder, computations=computations, decisions=decisions)
 
@@ -197,6 +197,17 @@ class Comparison:
         return table(self.summary())
 
 
+def table_of_rounds(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of rounds as a table; what was not tested is missing."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    for column in ("accuracy", "loss", "train_loss", "standalone_accuracy"):
+        if column in table:
+            table[column] = table[column].astype(float)
+    return table
+
+
 def _table_of_decisions(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of decisions as a table; what is not finite is missing, as it is in files."""
     import pandas as pd
@@ -206,9 +217,3 @@ def _table_of_decisions(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         if column in table:
             table[column] = table[column].astype(float).replace([math.inf, -math.inf], math.nan)
     return table
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; a last line without an end was torn by a kill and is left out."""
-    data = path.read_bytes() if path.exists() else b""
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]

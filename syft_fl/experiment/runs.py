@@ -6,8 +6,9 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from syft_fl.data import Dataset, own_data
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
-from syft_fl.experiment.progress import Bar, Progress
+from syft_fl.experiment.processes import Failure, Tell, Work, carry_out
+from syft_fl.experiment.progress import Bar, ManyBar, Progress
 from syft_fl.experiment.result import Comparison, Result
+from syft_fl.experiment.tracking import Tracking, tracking
 from syft_fl.federation import (
     Budget,
+    RoundRecord,
     Scenario,
     Simulation,
     check_fits,
@@ -29,9 +33,12 @@ from syft_fl.federation import (
 )
 from syft_fl.learn import intra_op_threads, own_model
 from syft_fl.radio import LinkModel
-from syft_fl.schema import plain
+from syft_fl.schema import plain, require
 
-__all__ = ["cached_loader", "compare", "run"]
+__all__ = ["WORK", "Job", "cached_loader", "compare", "job_work", "run", "with_own_parts"]
+
+WORK = "syft_fl.experiment.runs:job_work"
+"""Where a worker process finds what to do with jobs."""
 
 
 def run(
@@ -48,6 +55,7 @@ def run(
     force: bool = False,
     data_root: str | Path | None = None,
     accept_checksum_mismatch: bool = False,
+    track: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Run a scenario.
@@ -64,6 +72,7 @@ def run(
         force: replace what ``out`` holds.
         data_root: folder of MNIST or CIFAR-10; else ``$SYFT_FL_DATA``, else ``./data``.
         accept_checksum_mismatch: use a copy of a data set that differs from the published one, with a warning.
+        track: mirror the run to ``"tensorboard"`` or ``"mlflow"`` (:mod:`~syft_fl.experiment.tracking`).
         progress: called after every round; None: a bar, where somebody watches.
 
     Raises:
@@ -74,9 +83,10 @@ def run(
         config = load(config)
     if isinstance(config, Scenario):
         config = Experiment(name="run", base=config, variants=(), seeds=(config.seed,))
+    mirrored = tracking(track, experiment=config.name, out=_path(out))
     own = {"model": model, "data": data, "codec": codec, "link": link}
-    base = _with_own_parts(config.base, **own)
-    chosen = base if variant is None else _with_own_parts(config.variant(variant), **own)
+    base = with_own_parts(config.base, **own)
+    chosen = base if variant is None else with_own_parts(config.variant(variant), **own)
     load_data = cached_loader(_path(data_root), accept_checksum_mismatch)
     budget = measure(base, load_data(base.data))
     print(budget)
@@ -86,17 +96,17 @@ def run(
         scenario = scenario.with_seed(seed)
     dataset = load_data(scenario.data)
     check_fits(scenario, dataset)
+    job = Job(
+        name=variant or "base",
+        scenario=scenario,
+        budget=budget,
+        out=_path(out),
+        resume=resume,
+        force=force,
+        mirrored=mirrored,
+    )
     with Bar() as bar:
-        return _run_resolved(
-            scenario,
-            dataset,
-            budget,
-            name=variant or "base",
-            out=_path(out),
-            resume=resume,
-            force=force,
-            progress=progress or bar.of(variant or "base", scenario.seed),
-        )
+        return job.run(dataset, progress or bar.of(job.name, scenario.seed))
 
 
 def compare(
@@ -105,10 +115,12 @@ def compare(
     out: str | Path | None = None,
     model: Any = None,
     data: Any = None,
+    jobs: int = 1,
     resume: bool = False,
     force: bool = False,
     data_root: str | Path | None = None,
     accept_checksum_mismatch: bool = False,
+    track: str | Sequence[str] = (),
     progress: Callable[[str, int], Progress] | None = None,
 ) -> Comparison:
     """Run every variant of an experiment with every seed.
@@ -119,21 +131,28 @@ def compare(
     Args:
         config: an experiment, or a TOML file.
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
-        progress: gives the progress callback of a variant and seed; None: a bar, where somebody watches.
-        model, data, resume, force, data_root, accept_checksum_mismatch: as in :func:`run`.
+        jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The files are
+            the same.
+        progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1; None: a bar, where
+            somebody watches.
+        model, data, resume, force, data_root, accept_checksum_mismatch, track: as in :func:`run`.
 
     Raises:
         ConfigError, DataError: before anything is trained.
-        RunError: ``out`` can't be written, or holds other runs.
+        RunError: ``out`` can't be written, or holds other runs; with more than one job also where a run failed, after
+            the others are finished.
     """
+    require(jobs >= 1, "jobs", jobs, "at least 1")
+    require(jobs == 1 or progress is None, "jobs", jobs, "1 where progress is given", "leave progress out")
     experiment = load(config) if isinstance(config, str | Path) else config
-    base = _with_own_parts(experiment.base, model=model, data=data)
+    mirrored = tracking(track, experiment=experiment.name, out=_path(out))
+    base = with_own_parts(experiment.base, model=model, data=data)
     load_data = cached_loader(_path(data_root), accept_checksum_mismatch)
     budget = measure(base, load_data(base.data))
     print(budget)
     budget.check()
     scenarios = {
-        variant.name: settle(_with_own_parts(variant.scenario, model=model, data=data), budget)
+        variant.name: settle(with_own_parts(variant.scenario, model=model, data=data), budget)
         for variant in experiment.variants
     }
     for scenario in scenarios.values():
@@ -142,73 +161,140 @@ def compare(
     folder = _path(out)
     if folder is not None:
         _write_facts(folder, experiment)
-    with Bar() as bar:
-        results = [
-            _run_resolved(
-                scenario.with_seed(seed),
-                load_data(scenario.data),
-                budget,
-                name=name,
-                out=folder / name / f"seed{seed}" if folder is not None else None,
-                resume=resume,
-                force=force,
-                progress=(progress or bar.of)(name, seed),
-            )
-            for name, scenario in scenarios.items()
-            for seed in experiment.seeds
-        ]
+    todo = [
+        Job(
+            name=name,
+            scenario=scenario.with_seed(seed),
+            budget=budget,
+            out=folder / name / f"seed{seed}" if folder is not None else None,
+            resume=resume,
+            force=force,
+            mirrored=mirrored,
+        )
+        for name, scenario in scenarios.items()
+        for seed in experiment.seeds
+    ]
+    if jobs > 1:
+        results = _side_by_side(todo, jobs, (_path(data_root), accept_checksum_mismatch))
+    else:
+        with Bar() as bar:
+            results = [
+                job.run(load_data(job.scenario.data), (progress or bar.of)(job.name, job.scenario.seed))
+                for job in todo
+            ]
     return Comparison(experiment.name, tuple(results), experiment.target_accuracy, folder)
 
 
-def _run_resolved(
-    scenario: Scenario,
-    dataset: Dataset,
-    budget: Budget,
-    *,
-    name: str,
-    out: Path | None,
-    resume: bool,
-    force: bool,
-    progress: Progress,
-) -> Result:
-    """Run a scenario whose compute time is in seconds, or read it where it is finished."""
-    config = plain(scenario) | {"balance": plain(budget)}
-    folder = RunFolder(out) if out is not None else None
-    if folder is not None and folder.finished and not force and folder.config == config:
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to be carried out in whichever process.
+
+    Attributes:
+        name: of the variant.
+        scenario: with its compute time in seconds, and its seed.
+        budget: what that time was settled from.
+        out: the run's folder; None: nothing is written.
+        resume, force: as in :func:`run`.
+        mirrored: where else the run is shown.
+    """
+
+    name: str
+    scenario: Scenario
+    budget: Budget
+    out: Path | None
+    resume: bool
+    force: bool
+    mirrored: Tracking
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved scenario, as a run writes it down."""
+        return {**plain(self.scenario), "balance": plain(self.budget)}
+
+    def run(self, dataset: Dataset, progress: Progress) -> Result:
+        """Carry it out, or read it where it is finished."""
+        if self.out is None:
+            return _run_resolved(self, dataset, None, progress)
+        folder = RunFolder(self.out)
+        with folder.held():
+            return _run_resolved(self, dataset, folder, progress)
+
+
+def job_work(settings: tuple[Path | None, bool]) -> Work:
+    """What a worker process does with jobs; data sets are loaded once in each.
+
+    Args:
+        settings: ``data_root`` and ``accept_checksum_mismatch``.
+    """
+    load_data = cached_loader(*settings)
+
+    def work(job: Job, tell: Tell) -> Result | None:
+        def progress(simulation: Simulation, record: RoundRecord) -> None:
+            tell(record.row)
+
+        result = job.run(load_data(job.scenario.data), progress)
+        # What is in files is read from there.
+        return result if job.out is None else None
+
+    return work
+
+
+def _side_by_side(todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]) -> list[Result]:
+    with ManyBar([job.scenario.stop.rounds for job in todo]) as bar:
+        outcomes = carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
+    failed = [
+        f"{job.name} seed {job.scenario.seed}: {outcome.message}"
+        for job, outcome in zip(todo, outcomes, strict=True)
+        if isinstance(outcome, Failure)
+    ]
+    if failed:
+        raise RunError("\n".join([f"{len(failed)} of {len(todo)} runs failed", *failed]))
+    return [
+        outcome if job.out is None else Result.load(job.out, name=job.name)
+        for job, outcome in zip(todo, outcomes, strict=True)
+    ]
+
+
+def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress: Progress) -> Result:
+    name, scenario, config = job.name, job.scenario, job.config
+    if folder is not None and folder.finished and not job.force and folder.config == config:
         return Result.load(folder.path, name=name)
     rows: list[Mapping[str, Any]] = []
     transfers: list[Mapping[str, Any]] = []
     computations: list[Mapping[str, Any]] = []
     decisions: list[Mapping[str, Any]] = []
     started = time.perf_counter()
-    with intra_op_threads(scenario.training.threads):
-        state = folder.start(config, resume=resume, force=force) if folder is not None else None
+    with intra_op_threads(scenario.training.threads), ExitStack() as at_end:
+        state = None
+        if folder is not None:
+            at_end.callback(folder.close)
+            state = folder.start(config, resume=job.resume, force=job.force)
         simulation = Simulation(scenario, dataset)
+        at_end.callback(simulation.close)
         if state is not None:
             simulation.load(state)
-        try:
-            while simulation.stopped_by is None:
-                record = simulation.step()
-                if folder is not None:
-                    folder.append(record)
-                    folder.checkpoint(simulation.state())
-                else:
-                    rows.append(record.row)
-                    transfers += [asdict(entry) for entry in record.entries]
-                    computations += [asdict(computation) for computation in record.computations]
-                    decisions += [asdict(decision) for decision in record.decisions]
-                progress(simulation, record)
-        finally:
-            simulation.close()
+        mirror = at_end.enter_context(job.mirrored.mirror(name, scenario.seed, config))
+        for row in folder.rounds() if folder is not None else ():
+            mirror.log(row)
+        while simulation.stopped_by is None:
+            record = simulation.step()
             if folder is not None:
-                folder.close()
+                folder.append(record)
+                folder.checkpoint(simulation.state())
+            else:
+                rows.append(record.row)
+                transfers += [asdict(entry) for entry in record.entries]
+                computations += [asdict(computation) for computation in record.computations]
+                decisions += [asdict(decision) for decision in record.decisions]
+            mirror.log(record.row)
+            progress(simulation, record)
     if folder is None:
         return Result.of(name, config, rows, transfers, computations=computations, decisions=decisions)
     folder.finish(_provenance(simulation, host_s=time.perf_counter() - started, resumed=state is not None))
     return Result.load(folder.path, name=name)
 
 
-def _with_own_parts(
+def with_own_parts(
     scenario: Scenario,
     *,
     model: Any = None,
@@ -216,6 +302,7 @@ def _with_own_parts(
     codec: Codec | None = None,
     link: LinkModel | None = None,
 ) -> Scenario:
+    """A scenario with a user's own parts in the place of its own."""
     uplink = scenario.uplink
     if codec is not None:
         uplink = replace(uplink, codec=codec)

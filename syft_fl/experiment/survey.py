@@ -47,6 +47,7 @@ SURVEYED: tuple[Mapping[str, Any], ...] = (
     *({"kind": "dithered", "bits": b, "coder": _ANS} for b in (3, 4, 6)),
     *({"kind": "lloyd-max", "bits": b} for b in (1, 2, 4)),
     *({"kind": "lloyd-max", "bits": b, "law": "fitted", "coder": _ANS} for b in (2, 4)),
+    *({"kind": "laq", "bits": b} for b in (2, 4)),
     *({"kind": "logarithmic", "bits": b} for b in (3, 4, 6)),
     {"kind": "natural"},
     *({"kind": "natural-dithering", "levels": s, "coder": _ANS} for s in (4, 7)),

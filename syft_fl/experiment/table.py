@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 __all__ = ["number", "table"]
 
 
-def table(frame: pd.DataFrame) -> str:
+def table(frame: pd.DataFrame, *, title: str = "variant") -> str:
     """A :func:`summary` as text of fixed width, for a terminal.
 
     Where seeds did not reach the target, their number stands in the place of the time:
     ``not reached (2 of 3)``.
+
+    Args:
+        frame: the summary.
+        title: of the first column, which has the summary's index.
     """
-    rows = [_cells(str(name), row) for name, row in frame.iterrows()]
+    rows = [{title: str(name)} | _cells(row) for name, row in frame.iterrows()]
     titles = list(rows[0]) if rows else []
     lines = [titles, *([row[title] for title in titles] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
@@ -43,10 +47,9 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - 1 - magnitude)
 
 
-def _cells(name: str, row: pd.Series) -> dict[str, str]:
-    """One line of the table, by the titles of its columns."""
+def _cells(row: pd.Series) -> dict[str, str]:
+    """One line of the table after its name, by the titles of its columns."""
     cells = {
-        "variant": name,
         "seeds": f"{row['seeds']:.0f}",
         "accuracy": _plus_minus(row["final_accuracy"], row["final_accuracy_half_width"]),
         "time [s]": number(row["simulated_s"]),

@@ -77,8 +77,8 @@ class Deciding:
         # Models that UEs received, newest first, and the base station's own; only as many as the rule wants.
         self._heard: dict[str, list[Vector]] = {}
         self._made: list[Vector] = []
-        # Of a UE whose last update is reused: that, and the model that it was computed at.
-        self._last: dict[str, tuple[ModelState, int]] = {}
+        # Of a UE whose last update is reused: that, its samples and learning rate; and the model it was computed at.
+        self._last: dict[str, tuple[ModelState, int, float]] = {}
         self._told: dict[str, Vector] = {}
         self._rows: list[Decided] = []
 
@@ -170,28 +170,30 @@ class Deciding:
         if self.properties.server_side:
             self._made = [model.vector, *self._made][: self.properties.history + 1]
 
-    def arrived(self, ue: str, state: ModelState, *, base: ModelState, samples: int) -> None:
+    def arrived(self, ue: str, state: ModelState, *, base: ModelState, samples: int, round: int) -> None:
         """The base station has an update of a UE, and may use it again."""
         if self.properties.reuses:
-            self._last[ue] = ModelState(state.vector - base.vector, state.buffers), samples
+            change = ModelState(state.vector - base.vector, state.buffers)
+            self._last[ue] = change, samples, self._learning_rate(round)
             if self.properties.server_side:
                 self._told[ue] = base.vector
 
-    def reused(self, model: ModelState, *, but: set[str]) -> list[tuple[str, ModelState, int]]:
+    def reused(self, model: ModelState, *, round: int, but: set[str]) -> list[tuple[str, ModelState, int]]:
         """What the last updates of UEs make of the base station's model, with their samples.
+
+        An update is a gradient times a learning rate: it is scaled to the rate of the round in which it is used again.
 
         Args:
             but: UEs that have sent a new one.
         """
-        return [
-            (
-                ue,
-                ModelState(model.vector + self._last[ue][0].vector, self._last[ue][0].buffers),
-                self._last[ue][1],
-            )
-            for ue in self._ues
-            if ue in self._last and ue not in but
-        ]
+        found = []
+        for ue in self._ues:
+            if ue in self._last and ue not in but:
+                change, samples, rate = self._last[ue]
+                scale = self._learning_rate(round) / rate if rate > 0 else 1.0
+                vector = model.vector + (change.vector if scale == 1 else scale * change.vector)
+                found.append((ue, ModelState(vector, change.buffers), samples))
+        return found
 
     def drain(self) -> list[Decided]:
         """The decisions since the last call."""
@@ -216,8 +218,8 @@ class Deciding:
             "heard": {ue: list(vectors) for ue, vectors in self._heard.items()},
             "made": list(self._made),
             "last": {
-                ue: [state.vector, dict(state.buffers), samples]
-                for ue, (state, samples) in self._last.items()
+                ue: [change.vector, dict(change.buffers), samples, rate]
+                for ue, (change, samples, rate) in self._last.items()
             },
             "told": dict(self._told),
         }
@@ -230,8 +232,8 @@ class Deciding:
         self._heard = {ue: list(vectors) for ue, vectors in state["heard"].items()}
         self._made = list(state["made"])
         self._last = {
-            ue: (ModelState(vector, buffers), samples)
-            for ue, (vector, buffers, samples) in state["last"].items()
+            ue: (ModelState(vector, buffers), samples, rate)
+            for ue, (vector, buffers, samples, rate) in state["last"].items()
         }
         self._told = dict(state["told"])
 

@@ -425,7 +425,7 @@ class Simulation:
         if frame.loss is not None and math.isfinite(frame.loss):
             now.reported[ue] = (frame.loss, frame.samples)
         if self._deciding is not None:
-            self._deciding.arrived(ue, state, base=work.base, samples=frame.samples)
+            self._deciding.arrived(ue, state, base=work.base, samples=frame.samples, round=work.round)
         if self._waiting.get(ue) == frame.round:
             del self._waiting[ue]
             now.answered(self.clock.now_s, arrived=True)
@@ -620,7 +620,7 @@ class Simulation:
                 weighted.append((rebased(self.model, update), weight * update.samples))
         if self._deciding is not None:
             sent = {update.ue for update in updates}
-            for _, state, samples in self._deciding.reused(self.model, but=sent):
+            for _, state, samples in self._deciding.reused(self.model, round=now.number, but=sent):
                 weighted.append((state, float(samples)))
         return weighted
 
@@ -770,7 +770,8 @@ class Simulation:
         return nominal_s * expected_slowdown(self.scenario, name)
 
     def close(self) -> None:
-        """Let go of what the carrier holds, when no step is to follow."""
+        """Let go of what carrier and engine hold, when no step is to follow."""
+        self._engine.close()
         self.transport.carrier.close()
 
     # Checkpoints, between rounds.

@@ -24,6 +24,7 @@ from syft_fl.learn.engines import (
     LoopEngine,
     Outcome,
     Processes,
+    Ray,
     Threads,
 )
 from syft_fl.learn.evaluation import Evaluation, evaluate
@@ -111,6 +112,7 @@ __all__ = [
     "PerSample",
     "Processes",
     "Quantity",
+    "Ray",
     "Remembering",
     "ResNet18",
     "Scaffold",

@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 import syft_fl
 from syft_fl.data import Synthetic
 from syft_fl.errors import ConfigError, DataError
+from syft_fl.experiment import parse
 from syft_fl.federation import Population, Scenario, Simulation, Stop
 from syft_fl.keys import Key
 from syft_fl.learn import (
@@ -35,6 +38,7 @@ from syft_fl.learn import (
     Outcome,
     PerSample,
     Softmax,
+    Threads,
     Training,
 )
 from syft_fl.learn.engines import auto
@@ -47,6 +51,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "threads": (TWO, {"workers": 1}),
     "batched": ({}, {"chunk": 2}),
     "processes": (TWO,),
+    # An extra; its tests take part where it is installed.
+    "ray": (TWO,) if find_spec("ray") else (),
 }
 EVERY = [
     ENGINES.build({"kind": cls.kind} | fields)
@@ -356,6 +362,17 @@ def test_a_run_is_the_same_with_any_engine(model: EngineModel) -> None:
         assert one == (pytest.approx(other, rel=1e-4) if model.kind in ROUNDED else other)
 
 
+def test_a_file_and_the_command_line_name_an_engine_and_without_one_nothing_is_written_down() -> None:
+    file = 'name = "x"\nseeds = [0]\n'
+    assert "engine" not in plain(parse(tomllib.loads(file)).base)
+    for text in ('engine = "threads"', "[engine]\nkind = 'threads'"):
+        scenario = parse(tomllib.loads(file + text)).base
+        assert plain(scenario)["engine"] == {"kind": "threads"}
+        assert scenario.engine == Threads()
+    with pytest.raises(ConfigError, match="'thread' is no engine; did you mean 'threads'"):
+        parse(tomllib.loads(file + 'engine = "thread"'))
+
+
 def engine_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("syft_fl-engine")]
 
@@ -531,7 +548,7 @@ def test_processes_train_a_scripts_own_class_and_leave_nothing_behind(tmp_path: 
     if not killed:
         assert said[2].startswith("RunError a process of engine.kind = 'processes' ended (status 7)")
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == [script]
+    assert list(tmp_path.glob("syft_fl-*")) == []
 
 
 def test_a_module_that_cant_be_sent_to_a_process_says_so() -> None:
@@ -575,3 +592,85 @@ def test_auto_goes_by_model_and_cohort(
 def test_auto_spreads_large_models_over_threads(net: DocumentCNN, cohort: int, expected: str) -> None:
     module = net.build((1, 28, 28), 10)
     assert Auto().choose(module, Layout.of(module), cohort=cohort).kind == expected
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="it is installed")
+def test_ray_that_is_not_installed_says_how_to_get_it() -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'syft_fl\[ray\]', or use engine\.kind = 'threads'"):
+        ENGINES.build("ray").open(build("mlp"), Layout.of(build("mlp")), cohort=2)
+
+
+RAY_SCRIPT = """
+import os
+from pathlib import Path
+import torch
+from ray.cluster_utils import Cluster
+import ray
+from dataclasses import dataclass
+from torch import nn
+from syft_fl.keys import Key
+from syft_fl.learn import ENGINES, Job, Loop, Training
+from syft_fl.vectors import Layout
+
+
+class Net(nn.Sequential):
+    def forward(self, x):
+        if ray.is_initialized():
+            (Path(FOLDER) / f"{ray.get_runtime_context().get_node_id()} {os.getpid()}").touch()
+        return super().forward(x)
+
+
+def actors():
+    return {tuple(path.name.split()) for path in Path(FOLDER).iterdir()}
+
+
+@dataclass
+class Labelled:
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+net = Net(nn.Linear(20, 30), nn.Dropout(0.2), nn.Linear(30, 3))
+layout = Layout.of(net)
+state = layout.read(net)
+data = [Labelled(torch.randn(200, 20), torch.randint(3, (200,))) for _ in range(8)]
+jobs = [Job(f"ue{u}", state, d, Training(epochs=40), Key(0) / u, round=1) for u, d in enumerate(data)]
+loop = Loop().open(net, layout, cohort=8)
+expected = [loop.result(loop.submit(job)).state.vector for job in jobs]
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+other = cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+ray.init(address=cluster.address, log_to_driver=False)
+engine = ENGINES.build({"kind": "ray", "workers": 2}).open(net, layout, cohort=8)
+for _ in range(100):  # until both machines take part
+    for handle in [engine.submit(job) for job in jobs[:2]]:
+        engine.result(handle)
+    machines = {machine for machine, _ in actors()}
+    if len(machines) == 2:
+        break
+handles = [engine.submit(job) for job in jobs]
+found = [engine.result(handle).state.vector for handle in handles[:2]]
+cluster.remove_node(other, allow_graceful=False)
+found += [engine.result(handle).state.vector for handle in handles[2:]]
+print(len(machines), len(actors()) > 2, all(map(torch.equal, found, expected)))
+engine.close()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
+def test_what_a_lost_machine_had_is_trained_again_and_nothing_changes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    script.write_text(RAY_SCRIPT.replace("FOLDER", repr(str(seen))))
+    environment = os.environ | {"PYTHONPATH": str(Path(syft_fl.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    # Two machines, and another actor that took over.
+    assert done.stdout.splitlines()[-1] == "2 True True"

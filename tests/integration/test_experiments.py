@@ -78,6 +78,20 @@ def test_the_experiment_over_the_air_runs_and_draws_its_figures(tmp_path: Path) 
     assert bits["over-the-air"] < bits["uniform-4"] < bits["float32"]
 
 
+def test_the_experiment_on_aggregation_runs_and_draws_its_figures(tmp_path: Path) -> None:
+    small = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
+    overrides = [*small, "population.cohort=2", "partition.kind=iid"]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(EXPERIMENTS / "aggregation.toml"), *overrides, "--out", str(tmp_path)])
+    assert not ended.value.code
+    assert (tmp_path / "figures" / "rounds-and-seconds.png").exists()
+    last = {result.name: result.rounds.iloc[-1] for result in Comparison.load(tmp_path).results}
+    assert set(last) == {"fedavg", "fedprox", "scaffold", "fednova", "fedavgm", "fedadam", "median"}
+    for bits in ("uplink_bits", "downlink_bits"):
+        assert {last[name][bits] for name in last if name != "scaffold"} == {last["fedavg"][bits]}
+        assert 1.99 < last["scaffold"][bits] / last["fedavg"][bits] < 2
+
+
 def _exit_code(script: Path) -> object:
     try:
         runpy.run_path(str(script), run_name="__main__")

@@ -17,6 +17,7 @@ NAMES = (
     "02_quantisation_on_mnist",
     "03_real_pysyft_peers",
     "04_radio",
+    "05_event_triggered",
     "06_codecs_compared",
 )
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from syft_fl.codecs import Context, Innovation, Payload
+from syft_fl.experiment import parse, run
 from syft_fl.keys import Key
 from syft_fl.vectors import Layout
 
@@ -114,3 +115,25 @@ def test_memory_of_another_model_is_not_used() -> None:
     codec, x = Innovation(), drifting(1)[0]
     other = context({"last": torch.ones(7)})
     assert codec.encode(x, ctx=other)[0] == codec.encode(x, ctx=context())[0]
+
+
+def test_over_the_air_two_bits_around_the_last_update_do_what_two_bits_around_zero_do_not() -> None:
+    """Full-batch updates change little from round to round; both ends remember, round after round."""
+
+    def loss(codec: dict) -> float:
+        config = parse(
+            {
+                "data": {"kind": "synthetic"},
+                "model": {"kind": "softmax"},
+                "population": {"ues": 6},
+                "stop": {"rounds": 12},
+                "training": {"batch_size": 10**5, "learning_rate": 0.3},
+                "uplink": {"delta": True, "codec": codec},
+            }
+        )
+        return float(run(config).rounds["loss"].iloc[-1])
+
+    exact = loss({"kind": "float32"})
+    around_last = abs(loss({"kind": "laq", "bits": 2}) - exact)
+    around_zero = abs(loss({"kind": "uniform", "bits": 2, "ends": "symmetric", "block": "vector"}) - exact)
+    assert around_last < 0.1 * around_zero

@@ -29,6 +29,7 @@ from syft_fl.codecs import (
     Eden,
     Float16,
     Float32,
+    Innovation,
     Layered,
     LloydMax,
     Logarithmic,
@@ -224,6 +225,7 @@ SETTINGS: list[Codec] = [
     *(Layered(codec=c, biases=b) for c in (QSGD(),) for b in (TopK(fraction=0.2), Uniform(bits=4))),
     *(AdaQuantFL(first=s) for s in (1, 16, 127)),
     *(DAdaQuant(first=s, codec=NaturalDithering()) for s in (1, 7)),
+    *(Innovation(bits=b, block=n) for b in (1, 4, 8) for n in (64, "vector")),
     *(Scheduled(first=b, codec=Rotated(codec=LloydMax())) for b in (1, 4)),
 ]
 

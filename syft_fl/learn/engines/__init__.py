@@ -5,6 +5,7 @@ from syft_fl.learn.engines.batched import Batched, BatchedEngine
 from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel, Job, Outcome
 from syft_fl.learn.engines.loop import Loop, LoopEngine
 from syft_fl.learn.engines.processes import Processes
+from syft_fl.learn.engines.ray_actors import Ray
 from syft_fl.learn.engines.threads import Threads
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "LoopEngine",
     "Outcome",
     "Processes",
+    "Ray",
     "Threads",
 ]

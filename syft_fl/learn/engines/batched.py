@@ -117,8 +117,8 @@ class BatchedEngine:
             else:
                 groups.setdefault(_together(job), []).append((handle, job))
         for alike in groups.values():
-            # Those with most steps come first: who is still at it is then always a first part of the stack.
-            alike.sort(key=lambda item: -_steps(item[1]))
+            # More samples are no fewer steps: who is still at it is then always a first part of the stack.
+            alike.sort(key=lambda item: -_size(item[1]))
             for first in range(0, len(alike), self._chunk):
                 handles, jobs = zip(*alike[first : first + self._chunk], strict=True)
                 self._found |= zip(handles, self._train(jobs), strict=True)
@@ -145,7 +145,7 @@ class _Stacks:
         self._names = names
         self._jobs = jobs
         self._training = jobs[0].training
-        self._steps = [_steps(job) for job in jobs]
+        self._steps = _steps(jobs)
         self._all = _stacked([job.state.vector for job in jobs], layout)
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
@@ -271,8 +271,11 @@ def _size(job: Job) -> int:
     return job.samples.y.shape[0]
 
 
-def _steps(job: Job) -> int:
-    return job.training.steps_for(_size(job))
+def _steps(jobs: Sequence[Job]) -> list[int]:
+    """Of each job, all with one training."""
+    sizes = [_size(job) for job in jobs]
+    by_size = {size: jobs[0].training.steps_for(size) for size in set(sizes)}
+    return [by_size[size] for size in sizes]
 
 
 def _stacked(vectors: Sequence[Tensor], layout: Layout) -> dict[str, Tensor]:

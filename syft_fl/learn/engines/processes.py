@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from threading import RLock
@@ -37,7 +38,7 @@ from syft_fl.learn.engines.scratch import Scratch
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
-__all__ = ["Processes", "packed_module", "serve"]
+__all__ = ["Processes", "packed_module", "serve", "unpacked_module"]
 
 
 @ENGINES
@@ -81,6 +82,21 @@ def packed_module(module: nn.Module) -> bytes:
         ) from error
 
 
+def unpacked_module(packed: bytes) -> nn.Module:
+    """The module again.
+
+    Raises:
+        ConfigError: its class can't be imported here.
+    """
+    try:
+        return pickle.loads(packed)  # type: ignore[no-any-return]
+    except Exception as error:
+        raise ConfigError(
+            f"the model can't be made in another process ({type(error).__name__}: {error}); "
+            "put its class into a module on the Python path, or use engine.kind = 'threads'"
+        ) from error
+
+
 class _Process:
     """A process that trains jobs, seen from here."""
 
@@ -93,7 +109,9 @@ class _Process:
         self._buffers = {n: files.new(torch.zeros(shape, dtype=dtype)) for n, shape, dtype in layout.buffers}
         self._correction: _Mapped | None = None
         self._model = ModelState(self._vector.open(), {n: b.open() for n, b in self._buffers.items()})
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({files.folders!r})"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -125,7 +143,7 @@ class _Process:
         assert self._process.stdout is not None
         try:
             if self._hello is not None:
-                pickle.dump((self._hello, self._layout, self._files.folders), self._process.stdin)
+                pickle.dump((self._hello, self._layout), self._process.stdin)
                 self._hello = None
             self._process.stdin.write(cloudpickle.dumps(message))
             self._process.stdin.flush()
@@ -149,36 +167,29 @@ class _Process:
         self._process.stdout.close()
 
 
-def serve() -> None:
-    """Train what comes through standard input, until it ends. What a module prints goes to standard error."""
+def serve(folders: Sequence[str]) -> None:
+    """Train what comes through standard input, until it ends. What a module prints goes to standard error.
+
+    Args:
+        folders: removed at the end: where the program that started this one was killed, nobody else does it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started this one decides
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    packed, layout, folders = pickle.load(inbox)
     scratch: Scratch | None = None
     try:
+        packed, layout = pickle.load(inbox)
         while True:
             message = pickle.load(inbox)
             try:
-                scratch = scratch or Scratch(_unpacked(packed), layout)
+                scratch = scratch or Scratch(unpacked_module(packed), layout)
                 answer: object = _train(scratch, message)
             except Exception as error:
                 answer = error
             outbox.write(_packed_answer(answer))
             outbox.flush()
     except EOFError:
-        # Where that program was killed, nobody else does it.
         _remove(folders)
-
-
-def _unpacked(packed: bytes) -> nn.Module:
-    try:
-        return pickle.loads(packed)  # type: ignore[no-any-return]
-    except Exception as error:
-        raise ConfigError(
-            f"the model can't be made in another process ({type(error).__name__}: {error}); "
-            "put its class into a module on the Python path, or use engine.kind = 'threads'"
-        ) from error
 
 
 def _train(scratch: Scratch, message: Job) -> object:
@@ -239,12 +250,17 @@ class _Files:
     """Tensors in files of one engine, gone with it."""
 
     def __init__(self) -> None:
-        memory = ["/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
-        self.folders = [tempfile.mkdtemp(prefix="syft_fl-", dir=place) for place in (*memory, None)]
         self._known: dict[int, _Mapped] = {}
         self._count = 0
         self._lock = RLock()
-        weakref.finalize(self, _remove, self.folders)
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """Where they are, the quickest first; made when asked for."""
+        memory = ["/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
+        made = [tempfile.mkdtemp(prefix="syft_fl-", dir=place) for place in (*memory, None)]
+        weakref.finalize(self, _remove, made)
+        return made
 
     def new(self, tensor: Tensor) -> _Mapped:
         """A tensor's value in a file of its own."""

@@ -26,8 +26,8 @@ class Channel:
 
     One of them is given.
 
-    Source: G. Zhu, Y. Wang and K. Huang, *Broadband Analog Aggregation for Low-Latency Federated Edge Learning*, 2020,
-    section III (truncated channel inversion). Differs from it in: a digital link; one gain for the whole band.
+    Source: G. Zhu, Y. Wang and K. Huang, *Broadband Analog Aggregation for Low-Latency Federated Edge Learning*, 2020
+    (truncated channel inversion). Differs from it in: a digital link; one gain for the whole band.
     """
 
     kind: ClassVar[str] = "channel"

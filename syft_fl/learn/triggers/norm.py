@@ -61,7 +61,7 @@ class Relative:
         epsilon: :math:`\varepsilon`, at least 0; 0 sends always.
 
     Source: the relative threshold of the event-triggered literature, as in K. Hsieh et al., *Gaia: Geo-Distributed
-    Machine Learning Approaching LAN Speeds*, 2017, section 3.3 (significance filter). Differs from it in: one test of
+    Machine Learning Approaching LAN Speeds*, 2017 (significance filter). Differs from it in: one test of
     the whole vector in place of one for each parameter.
     """
 
