@@ -247,6 +247,10 @@ def _acknowledged(transfers: Sequence[Row]) -> dict[int, int]:
     return found
 
 
+_ONCE = ("skip", "hello", "bye")
+"""What is never sent again: it is about something else each time, whatever its number."""
+
+
 def copies(transfers: Sequence[Row], turns: Mapping[tuple[str, float], int]) -> list[int]:
     """How often each message had been sent by the protocol when it was over, 1 for the first time.
 
@@ -269,7 +273,8 @@ def copies(transfers: Sequence[Row], turns: Mapping[tuple[str, float], int]) -> 
                 before = bisect_left(done.get(ue, []), (row["offered_s"], len(turns)))
                 key += [row["round"], before if row["kind"] in ("request", "grant") else 0]
             keys.append(tuple(key))
-        if row["kind"] in ("ack", "nack") and row["direction"] == "uplink":
+        answers = row["kind"] in ("ack", "nack") and row["direction"] == "uplink"
+        if answers or row["kind"] in _ONCE:
             continue
         counts.update(keys)
         found[place] = max(counts[key] for key in keys)
@@ -390,8 +395,10 @@ def _remarks(happening: Happening) -> list[str]:
 
 
 def _of(happening: Happening) -> str:
-    of_round = happening.facts["of_round"]
-    return "" if of_round == happening.rounds[0] else f"about round {of_round}'s model"
+    facts = happening.facts
+    if facts["of_round"] == happening.rounds[0] or facts.get("kind") in ("HELLO", "BYE"):
+        return ""
+    return f"about round {facts['of_round']}'s model"
 
 
 def _compared(facts: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,13 @@ class DecidedRun(Protocol):
 
     @property
     def decisions(self) -> pd.DataFrame: ...
+
+
+class Plain(LogFormatter):
+    """Labels where a logarithmic axis has them, as 0.03 and not as a power of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def trigger_quantity(
@@ -93,7 +100,7 @@ def _draw_thresholds(axes: Axes, table: pd.DataFrame, x: str) -> None:
         zorder=2.5,
     )
     if not one:
-        _fill(axes, by_moment, PALETTE[2], None)
+        _fill(axes, table, x, "threshold", PALETTE[2])
 
 
 def _draw_lines(axes: Axes, table: pd.DataFrame, x: str, *, alpha: float) -> None:
@@ -103,15 +110,14 @@ def _draw_lines(axes: Axes, table: pd.DataFrame, x: str, *, alpha: float) -> Non
 
 
 def _draw_band(axes: Axes, table: pd.DataFrame) -> None:
-    by_round = table.groupby("round")["quantity"]
     low, high = (round(100 * quantile) for quantile in BAND)
-    _fill(axes, by_round, PALETTE[1], f"{low} … {high} % of the UEs")
-    middle = by_round.median()
+    _fill(axes, table, "round", "quantity", PALETTE[1], f"{low} … {high} % of the UEs")
+    middle = table.groupby("round")["quantity"].median()
     axes.plot(middle.index, middle, color=PALETTE[1], label="median UE")
 
 
-def _fill(axes: Axes, grouped: Any, color: str, label: str | None) -> None:
-    low, high = (grouped.quantile(quantile) for quantile in BAND)
+def _fill(axes: Axes, table: pd.DataFrame, x: str, column: str, color: str, label: str | None = None) -> None:
+    low, high = (table.groupby(x)[column].quantile(quantile) for quantile in BAND)
     axes.fill_between(low.index, low, high, color=color, alpha=0.18, linewidth=0, label=label)
 
 
@@ -140,8 +146,8 @@ def _dress(axes: Axes, table: pd.DataFrame, x: str) -> None:
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() > DECADE * values.min():
         axes.set_yscale("log")
-        for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            axis_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 0.03 and no powers of ten
+        axes.yaxis.set_major_formatter(Plain())
+        axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.5)))
     else:
         axes.set_ylim(bottom=min(0.0, values.min(initial=0.0)))
     axes.set_xlabel("Round" if x == "round" else "Simulated time [s]")

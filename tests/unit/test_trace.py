@@ -170,10 +170,12 @@ def test_what_the_protocol_repeats_is_a_copy_and_what_is_new_is_not() -> None:
         sent("uplink", "model", ["ue0"], 1, 3.6, 3.8),
         sent("uplink", "model", ["ue1"], 1, 3.8, 3.9),
         sent("uplink", "request", ["ue0"], 0, 5.0, 5.1),  # of the same round, after computing once more
+        sent("uplink", "bye", ["ue0"], 1, 6.0, 6.1),
+        sent("uplink", "bye", ["ue0"], 1, 8.0, 8.1),  # it was back in between
     ]
     story = made(rows, closed(9.0), computations=computed((1, "ue0", 9, 2.0), (1, "ue0", 9, 5.0)))
     copies = [row["copy"] for row in trace(story).rows if row["what"] == "message"]
-    assert copies == [1, 2, 1, 1, 2, 1, 1, 2, 1, 1]
+    assert copies == [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1]
     assert [line for line in lines(story) if "sent again (copy 2)" in line] == [
         line for line in lines(story) if line.lstrip()[:4] in ("1.00", "3.00", "3.60")
     ]
