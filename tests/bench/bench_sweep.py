@@ -18,7 +18,7 @@ import torch
 
 import syft_fl as sy
 
-SEEDS, LEAST, ROUNDS = 8, 1.7, 6
+SEEDS, LEAST, ROUNDS = 8, 1.7, 4
 SETTINGS = [
     "data={kind = 'synthetic', features = 784, train_samples = 4000, test_samples = 500}",
     "model={kind = 'mlp', hidden = [400, 400]}",
