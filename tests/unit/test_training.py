@@ -17,10 +17,12 @@ from syft_fl.learn import (
     Cosine,
     DocumentCNN,
     Exponential,
+    LeNet5,
     Step,
     Training,
     build_seeded,
     evaluate,
+    evaluation,
     intra_op_threads,
     train,
 )
@@ -384,6 +386,37 @@ def test_evaluation_is_without_dropout_and_changes_nothing():
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert [part.training for part in module] == [True, True, True, False, True]
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "fitting", "sizes"),
+    [
+        (300, 1000, 1000, [8, 300]),
+        (300, 1000, 100, [8, 100, 100, 100]),
+        (300, 200, 150, [8, 100, 100, 100]),  # equal pieces, of the batch of 200 that does not fit
+        (300, 1000, 70, [8, 75, 75, 75, 75]),  # 64 at the least
+        (127, 1000, 10, [127]),  # no two pieces of 64: nothing to find out
+    ],
+)
+def test_pieces_of_a_batch_give_the_bits_of_a_whole_one(monkeypatch, samples, batch_size, fitting, sizes):
+    x = torch.randn(samples, 1, 28, 28, generator=Key(4).torch())
+    y = torch.arange(samples) % 10
+    module = build_seeded(LeNet5(), (1, 28, 28), 10, KEY)
+    with torch.no_grad():
+        scores = [module(part).double() for part in x.split(batch_size)]
+    losses = [
+        F.cross_entropy(s, t, reduction="sum") for s, t in zip(scores, y.split(batch_size), strict=True)
+    ]
+    seen = []
+    module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    monkeypatch.setattr(evaluation, "_LARGEST_BYTES", fitting * 6 * 28 * 28 * 4)  # the first convolution's
+    assert evaluate(module, x, y, batch_size=batch_size).loss == sum(loss.item() for loss in losses) / samples
+    assert seen == sizes
+
+
+def test_of_equal_scores_the_first_class_counts_and_no_number_beats_all():
+    scores = torch.tensor([[1.0, 1.0, 0.0], [0.0, math.nan, 2.0], [0.0, math.inf, math.inf]])
+    assert evaluate(nn.Identity(), scores, torch.tensor([0, 1, 1])).accuracy == 1.0
 
 
 def test_evaluation_without_samples_is_a_data_error():
