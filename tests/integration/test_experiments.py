@@ -1,6 +1,7 @@
 """Each experiment's script runs, made small by overrides, and draws its figures."""
 
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -76,6 +77,37 @@ def test_the_experiment_over_the_air_runs_and_draws_its_figures(tmp_path: Path) 
         result.name: result.rounds["uplink_bits"].iloc[-1] for result in Comparison.load(tmp_path).results
     }
     assert bits["over-the-air"] < bits["uniform-4"] < bits["float32"]
+
+
+def test_laq_is_as_near_to_the_minimum_as_gradient_descent_for_fewer_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Digits instead of MNIST, in the same setting.
+    overrides = ["data={kind='digits'}", "stop.rounds=150", "--residual", "0.2", "--out", str(tmp_path)]
+    script = runpy.run_path(str(EXPERIMENTS / "laq.py"))
+    monkeypatch.setattr(sys, "argv", ["laq.py", *overrides])
+    script["main"]()
+    printed = capsys.readouterr().out
+    assert (tmp_path / "figures" / "residual.png").exists()
+    least = float(re.search(r"least loss: ([0-9.]+)", printed)[1])
+    results = {result.name: result for result in Comparison.load(tmp_path).results}
+    entries = 64 * 10 + 10
+    spent, left = {}, {}
+    for name, result in results.items():
+        bits_an_entry = 4 if name.removesuffix("-classes") in ("qgd", "laq") else 32
+        counts = script["counted"](result).iloc[-1]
+        assert counts["paper_bits"] == counts["uploads"] * entries * bits_an_entry
+        # On the air: frames, and radii; what is said where nothing is sent is charged.
+        assert counts["bits"] > counts["paper_bits"] + counts["skip_bits"]
+        assert (counts["skip_bits"] > 0) == name.startswith("la")
+        spent[name], left[name] = counts, script["residuals"](result, least=least).iloc[-1]
+    assert spent["gd"]["uploads"] == spent["qgd"]["uploads"] == 1500
+    for name in ("lag", "laq", "lag-classes", "laq-classes"):
+        assert spent[name]["uploads"] < 0.5 * spent["gd"]["uploads"]
+        assert left[name] == pytest.approx(left["gd"], rel=0.05)
+    assert spent["laq"]["bits"] < 0.25 * spent["qgd"]["bits"]
+    assert left["gd"] > 0
+    assert "laq-classes" in printed
 
 
 def _exit_code(script: Path) -> object:
