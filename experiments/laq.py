@@ -1,7 +1,7 @@
-"""What do skipping and quantising save? Runs laq.toml and counts until the loss is 1e-6 above its minimum, as the paper.
+"""What do skipping and quantising save? Runs laq.toml and counts until the loss is near its minimum, as the paper does.
 
-Bits are counted twice: the paper's way (uploads x entries x bits an entry; headers, radii and messages that say *nothing
-new* are free) and as they were on the air. Takes ``--data-root``, ``--out``, ``--resume``, ``--force``,
+Bits are counted twice: the paper's way (uploads x entries x bits an entry; headers, radii and messages that say that
+nothing is sent are free) and as they were on the air. Takes ``--data-root``, ``--out``, ``--resume``, ``--force``,
 ``--accept-checksum-mismatch`` and ``key.path=value`` overrides; ``--residual`` sets another stop.
 """
 
@@ -27,7 +27,7 @@ from syft_fl.plots import save
 from syft_fl.plots.style import DOUBLE_IN, drawings, looks, outside_legend, styled
 from syft_fl.schema import plain
 
-CLAIMED = {  # iterations, uploads, bits: table 2 of the paper, softmax regression on MNIST
+CLAIMED = {  # iterations, uploads, bits: of the paper, softmax regression on MNIST, to the same stop
     "gd": (2763, 27630, 6.93e9),
     "qgd": (2760, 27600, 8.66e8),
     "lag": (2620, 2382, 5.98e8),
@@ -39,7 +39,8 @@ RADIUS_BITS = 32
 def minimum(samples: Samples, *, classes: int, l2: float) -> float:
     """The least value of mean cross-entropy + l2/2 |theta|^2 over softmax regressions.
 
-    In double precision, by L-BFGS until the gradient's norm g says that the value is off by less than g^2/(2 l2) = 1e-9.
+    In double precision, by L-BFGS until the gradient's norm g says that the value is off by less than
+    g^2/(2 l2) = 1e-9.
     """
     x, y = samples.x.flatten(1), samples.y
     size, count = x.shape[1], len(y)
@@ -105,7 +106,7 @@ def counted(result: Result) -> pd.DataFrame:
 def summary(results: tuple[Result, ...], *, least: float, stop: float) -> str:
     """The table: what each variant had spent when it was as near to the minimum as the stop asks."""
     lines = [
-        "variant      rounds  uploads    of gd  bits (paper's way)    of gd  bits on the air    of gd  of it SKIPs"
+        "variant        rounds  uploads    of gd  bits (paper's way)    of gd  bits on the air    of gd  of it SKIPs"
         "  time [s]  accuracy  paper: rounds, uploads, bits"
     ]
     base: pd.Series | None = None
@@ -113,15 +114,15 @@ def summary(results: tuple[Result, ...], *, least: float, stop: float) -> str:
         left = residuals(result, least=least)
         reached = left.index[left <= stop]
         if not len(reached):
-            lines.append(f"{result.name:<12} not reached: {left.iloc[-1]:.2e} after {left.index[-1]} rounds")
+            lines.append(f"{result.name:<14} not reached: {left.iloc[-1]:.2e} after {left.index[-1]} rounds")
             continue
         row = counted(result).loc[reached[0]]
         base = row if base is None else base
         tested = result.rounds.set_index("round")["accuracy"].dropna()
         accuracy = tested[tested.index <= reached[0]].iloc[-1]
-        claimed = CLAIMED.get(result.name.removesuffix("-classes"))
+        claimed = CLAIMED.get(result.name)
         lines.append(
-            f"{result.name:<12} {reached[0]:>6} {row['uploads']:>8.0f} {row['uploads'] / base['uploads']:>8.4f}"
+            f"{result.name:<14} {reached[0]:>6} {row['uploads']:>8.0f} {row['uploads'] / base['uploads']:>8.4f}"
             f"  {row['paper_bits']:>18.4g} {row['paper_bits'] / base['paper_bits']:>8.5f}"
             f"  {row['bits']:>15.4g} {row['bits'] / base['bits']:>8.5f}  {row['skip_bits'] / row['bits']:>11.1%}"
             f"  {number(row['seconds']):>8}  {accuracy:>8.4f}"
@@ -141,7 +142,9 @@ def draw(results: tuple[Result, ...], *, least: float) -> Figure:
             look = look_of[result.name]
             for axes, (column, label) in zip(panels, axes_of.items(), strict=True):
                 x = spent[column].reindex(left.index)
-                axes.loglog(x[x > 0], left[x > 0], color=look.color, linestyle=look.linestyle, label=result.name)
+                axes.loglog(
+                    x[x > 0], left[x > 0], color=look.color, linestyle=look.linestyle, label=result.name
+                )
                 axes.set_xlabel(label)
                 axes.grid(True)
         panels[0].set_ylabel("Loss above its minimum")

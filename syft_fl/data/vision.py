@@ -41,8 +41,8 @@ _MNIST_MD5 = {
 class MNIST:
     """60000 training and 10000 test images of handwritten digits, [1, 28, 28], 10 classes.
 
-    Normalised by mean 0.1307 and standard deviation 0.3081, to the bit as ``ToTensor`` and ``Normalize`` do, unless
-    pixels are asked for as they are. Source: Y. LeCun, C. Cortes and C. Burges, *The MNIST Database of Handwritten Digits*.
+    Normalised by mean 0.1307 and standard deviation 0.3081, to the bit as ``ToTensor`` and ``Normalize`` do.
+    Source: Y. LeCun, C. Cortes and C. Burges, *The MNIST Database of Handwritten Digits*.
 
     Attributes:
         train_samples, test_samples: only the first ones of each; None: all.

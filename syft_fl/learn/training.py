@@ -91,7 +91,10 @@ class Training:
             "at least 0 and finite",
         )
         require(
-            self.batch_size == "all" or self.batch_size >= 1, "batch_size", self.batch_size, "at least 1, or 'all'"
+            self.batch_size == "all" or self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "at least 1, or 'all'",
         )
         require(
             self.epochs is None or 0 < self.epochs < math.inf, "epochs", self.epochs, "above 0 and finite"

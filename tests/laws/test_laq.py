@@ -141,7 +141,9 @@ def test_with_no_movement_allowed_and_no_quantiser_lag_is_gradient_descent() -> 
     theirs = by_hand(simulation, exactly, np.inf)
     for _ in range(10):
         simulation.step()
-        theirs.theta = theirs.theta - STEP * np.sum([gradient(theirs.theta, x, y) for x, y in theirs.data], axis=0)
+        theirs.theta = theirs.theta - STEP * np.sum(
+            [gradient(theirs.theta, x, y) for x, y in theirs.data], axis=0
+        )
         np.testing.assert_allclose(simulation.model.vector.numpy(), theirs.theta, rtol=0, atol=1e-6)
 
 
