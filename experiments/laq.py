@@ -106,25 +106,28 @@ def counted(result: Result) -> pd.DataFrame:
 def summary(results: tuple[Result, ...], *, least: float, stop: float) -> str:
     """The table: what each variant had spent when it was as near to the minimum as the stop asks."""
     lines = [
-        "variant        rounds  uploads    of gd  bits (paper's way)    of gd  bits on the air    of gd  of it SKIPs"
-        "  time [s]  accuracy  paper: rounds, uploads, bits"
+        "variant        seed rounds  uploads    of gd  bits (paper's way)    of gd  bits on the air    of gd"
+        "  of it SKIPs  time [s]  accuracy  paper: rounds, uploads, bits"
     ]
-    base: pd.Series | None = None
+    base: dict[int, pd.Series] = {}  # by seed, what the first variant needs
     for result in results:
         left = residuals(result, least=least)
         reached = left.index[left <= stop]
         if not len(reached):
-            lines.append(f"{result.name:<14} not reached: {left.iloc[-1]:.2e} after {left.index[-1]} rounds")
+            lines.append(
+                f"{result.name:<14} {result.seed:>4} not reached: {left.iloc[-1]:.2e} after {left.index[-1]} rounds"
+            )
             continue
         row = counted(result).loc[reached[0]]
-        base = row if base is None else base
+        first = base.setdefault(result.seed, row)
         tested = result.rounds.set_index("round")["accuracy"].dropna()
         accuracy = tested[tested.index <= reached[0]].iloc[-1]
         claimed = CLAIMED.get(result.name)
         lines.append(
-            f"{result.name:<14} {reached[0]:>6} {row['uploads']:>8.0f} {row['uploads'] / base['uploads']:>8.4f}"
-            f"  {row['paper_bits']:>18.4g} {row['paper_bits'] / base['paper_bits']:>8.5f}"
-            f"  {row['bits']:>15.4g} {row['bits'] / base['bits']:>8.5f}  {row['skip_bits'] / row['bits']:>11.1%}"
+            f"{result.name:<14} {result.seed:>4} {reached[0]:>6}"
+            f" {row['uploads']:>8.0f} {row['uploads'] / first['uploads']:>8.4f}"
+            f"  {row['paper_bits']:>18.4g} {row['paper_bits'] / first['paper_bits']:>8.5f}"
+            f"  {row['bits']:>15.4g} {row['bits'] / first['bits']:>8.5f}  {row['skip_bits'] / row['bits']:>11.1%}"
             f"  {number(row['seconds']):>8}  {accuracy:>8.4f}"
             + (f"  {claimed[0]}, {claimed[1]}, {claimed[2]:.3g}" if claimed else "")
         )
@@ -140,12 +143,12 @@ def draw(results: tuple[Result, ...], *, least: float) -> Figure:
         for result in results:
             left, spent = residuals(result, least=least), counted(result)
             look = look_of[result.name]
-            for axes, (column, label) in zip(panels, axes_of.items(), strict=True):
+            # One entry of the legend for all seeds.
+            label = result.name if result.seed == results[0].seed else None
+            for axes, (column, title) in zip(panels, axes_of.items(), strict=True):
                 x = spent[column].reindex(left.index)
-                axes.loglog(
-                    x[x > 0], left[x > 0], color=look.color, linestyle=look.linestyle, label=result.name
-                )
-                axes.set_xlabel(label)
+                axes.loglog(x[x > 0], left[x > 0], color=look.color, linestyle=look.linestyle, label=label)
+                axes.set_xlabel(title)
                 axes.grid(True)
         panels[0].set_ylabel("Loss above its minimum")
         outside_legend(figure, panels[0], above=True)

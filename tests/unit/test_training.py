@@ -157,7 +157,7 @@ def test_a_batch_of_all_samples_is_gradient_descent_by_hand_and_draws_nothing():
 
 @pytest.mark.parametrize("size", [0, -1, "few"])
 def test_a_batch_size_is_a_number_or_all(size):
-    with pytest.raises(ConfigError, match=r"batch_size.*'all'"):
+    with pytest.raises(ConfigError, match=rf"^batch_size = {size!r}.*'all'$"):
         Training(batch_size=size)
 
 
