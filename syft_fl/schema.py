@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
@@ -222,7 +223,25 @@ def plain(value: Any) -> Any:
 
 def explain(error: pydantic.ValidationError, cls: type) -> list[str]:
     """One line for each thing wrong: ``path = value: rule; way out``."""
-    return [_line(item, cls) for item in error.errors(include_url=False)]
+    return [_line(item, cls) for item in _united(error.errors(include_url=False))]
+
+
+def _united(items: Iterable[Any]) -> Iterator[Any]:
+    """What a number and a word for it (``int | Literal["all"]``) each find wrong, as one error of their field."""
+    for loc, group in itertools.groupby(items, key=_field):
+        found = list(group)
+        if found[0]["loc"] == loc:
+            yield from found
+            continue
+        rules = " or ".join(item["msg"].removeprefix("Input ") for item in found)
+        yield {**found[0], "loc": loc, "type": "union", "msg": rules}
+
+
+def _field(item: Any) -> tuple[Any, ...]:
+    """Where an error is, without the branch of a union of numbers and words that it is about."""
+    loc: tuple[Any, ...] = item["loc"]
+    branch = str(loc[-1]) if len(loc) > 1 else ""
+    return loc[:-1] if branch in ("int", "float") or branch.startswith("literal[") else loc
 
 
 def _line(item: Any, cls: type) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,12 +46,14 @@ class MNIST:
 
     Attributes:
         train_samples, test_samples: only the first ones of each; None: all.
+        pixels: ``unit``: 0 … 1, as ``ToTensor`` alone gives them, what many papers take; None: normalised.
         download: fetch the files where they are missing.
     """
 
     kind: ClassVar[str] = "mnist"
     train_samples: int | None = None
     test_samples: int | None = None
+    pixels: Literal["unit"] | None = None
     download: bool = False
 
     def __post_init__(self) -> None:
@@ -74,7 +76,8 @@ class MNIST:
                 found = source(base, train=train)
                 pixels, labels = found.data.unsqueeze(1), found.targets
                 _check(pixels, labels, [1, 28, 28])
-            return _samples(pixels, labels, cap, mean=(0.1307,), std=(0.3081,))
+            mean, std = ((0.1307,), (0.3081,)) if self.pixels is None else ((0.0,), (1.0,))
+            return _samples(pixels, labels, cap, mean=mean, std=std)
 
         return Dataset(read(True, self.train_samples), read(False, self.test_samples), classes=10)
 

@@ -8,6 +8,7 @@ module that ends in ``log_softmax`` (as the document's does): log-probabilities 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -57,7 +58,8 @@ class Training:
         weight_decay: of any of the three.
         proximal_mu: FedProx's :math:`\mu`: each step's gradient has :math:`\mu\,(w - w_t)` added, which draws a UE
             back to the model :math:`w_t` that it received. The reported loss is without the term. None: no term.
-        batch_size: samples per step; the last batch of an epoch may be short.
+        batch_size: samples per step; the last batch of an epoch may be short. ``"all"``: each step is over all of a
+            UE's samples, in their order: nothing is drawn, and nothing is copied.
         epochs: passes over the UE's samples between uploads; may be a fraction, rounded up to whole batches.
             None: one, unless ``steps`` is given.
         steps: batches between uploads, in place of epochs; they go on over epochs.
@@ -73,7 +75,7 @@ class Training:
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal_mu: float | None = None
-    batch_size: int = 16
+    batch_size: int | Literal["all"] = 16
     epochs: float | None = None
     steps: int | None = None
     schedule: Annotated[Schedule, SCHEDULES] = Constant()
@@ -96,7 +98,12 @@ class Training:
             self.proximal_mu,
             "at least 0 and finite",
         )
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(
+            self.batch_size == "all" or self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "at least 1, or 'all'",
+        )
         require(
             self.epochs is None or 0 < self.epochs < math.inf, "epochs", self.epochs, "above 0 and finite"
         )
@@ -115,7 +122,7 @@ class Training:
         if self.steps is not None:
             return self.steps
         epochs = 1.0 if self.epochs is None else self.epochs
-        return math.ceil(epochs * math.ceil(samples / self.batch_size))
+        return math.ceil(epochs * math.ceil(samples / self._batch(samples)))
 
     def processed(self, samples: int) -> int:
         """Samples that a UE with so many samples goes through in a round, repeats counted.
@@ -126,8 +133,12 @@ class Training:
             >>> Training(batch_size=16, steps=5).processed(50)
             66
         """
-        epochs, rest = divmod(self.steps_for(samples), math.ceil(samples / self.batch_size))
-        return epochs * samples + rest * self.batch_size
+        size = self._batch(samples)
+        epochs, rest = divmod(self.steps_for(samples), math.ceil(samples / size))
+        return epochs * samples + rest * size
+
+    def _batch(self, samples: int) -> int:
+        return samples if self.batch_size == "all" else self.batch_size
 
     def rate(self, round: int) -> float:
         """Learning rate of a round."""
@@ -228,13 +239,14 @@ def train(
     with draws(key / "dropout"):
         for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
             optimizer.zero_grad()
-            loss = F.cross_entropy(module(x[index]), y[index])
+            labels = y[index]
+            loss = F.cross_entropy(module(x[index]), labels)
             loss.backward()  # type: ignore[no-untyped-call]
             if terms is not None:
                 terms.add_to_gradients()
             optimizer.step()
-            processed += len(index)
-            total_loss += loss.item() * len(index)
+            processed += len(labels)
+            total_loss += loss.item() * len(labels)
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)
@@ -279,8 +291,16 @@ def _all_finite(module: nn.Module) -> bool:
     return all(math.isfinite(parameter.sum().item()) for parameter in module.parameters())
 
 
-def batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
-    """Index tensors of ``steps`` batches: a new order each epoch, all from one generator."""
+def batches(
+    samples: int, size: int | Literal["all"], *, steps: int, key: Key
+) -> Iterator[Tensor] | Iterator[slice]:
+    """Indices of ``steps`` batches: a new order each epoch, all from one generator; or everything as it is."""
+    if size == "all":
+        return itertools.repeat(slice(None), steps)
+    return _drawn_batches(samples, size, steps=steps, key=key)
+
+
+def _drawn_batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
     generator = key.torch()
     while True:
         for index in torch.split(torch.randperm(samples, generator=generator), size):

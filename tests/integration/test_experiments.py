@@ -1,6 +1,7 @@
 """Each experiment's script runs, made small by overrides, and draws its figures."""
 
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -90,6 +91,34 @@ def test_the_experiment_on_aggregation_runs_and_draws_its_figures(tmp_path: Path
     for bits in ("uplink_bits", "downlink_bits"):
         assert {last[name][bits] for name in last if name != "scaffold"} == {last["fedavg"][bits]}
         assert 1.99 < last["scaffold"][bits] / last["fedavg"][bits] < 2
+
+
+def test_laq_is_as_near_to_the_minimum_as_gradient_descent_for_fewer_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Digits instead of MNIST, in the same setting.
+    script = runpy.run_path(str(EXPERIMENTS / "laq.py"))
+    overrides = ["data={kind='digits'}", "seeds=[0]", "stop.rounds=45", "population.eval_every=15"]
+    monkeypatch.setattr(sys, "argv", ["laq.py", *overrides, "--residual", "0.2", "--out", str(tmp_path)])
+    script["main"]()
+    printed = capsys.readouterr().out
+    assert (tmp_path / "figures" / "residual.png").exists()
+    least = float(re.search(r"least loss: ([0-9.]+)", printed)[1])
+    uploads, bits, entries = {}, {}, 64 * 10 + 10
+    for result in Comparison.load(tmp_path).results:
+        lazy = result.name not in ("gd", "qgd")
+        bits_an_entry = result.config["uplink"]["codec"].get("bits", 32)
+        spent, left = script["counted"](result), script["residuals"](result, least=least)
+        assert (spent["paper_bits"] == spent["uploads"] * entries * bits_an_entry).all()
+        # On the air there are frames and radii too, and what is said where nothing is sent.
+        assert (spent["bits"] > spent["paper_bits"] + spent["skip_bits"])[1:].all()
+        assert (spent["skip_bits"].iloc[-1] > 0) == lazy
+        reached = spent.loc[left.index[left <= 0.2][0]]
+        uploads[result.name], bits[result.name] = reached["uploads"], reached["bits"]
+    assert uploads["gd"] % 10 == 0
+    for name in ("lag", "laq", "lag-classes", "laq-classes", "laq-8-classes"):
+        assert uploads[name] < 0.5 * uploads["gd"]
+    assert bits["laq"] < 0.5 * bits["qgd"] < 0.1 * bits["gd"]
 
 
 def _exit_code(script: Path) -> object:

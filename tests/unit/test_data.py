@@ -260,6 +260,16 @@ def test_accepted_files_with_other_checksums_are_warned_about_and_read(source, f
     assert (len(data.train), data.classes) == (20, 10)
 
 
+@pytest.mark.filterwarnings("ignore:.*MD5:UserWarning")
+def test_unit_pixels_are_what_is_normalised_otherwise(tmp_path):
+    forge_mnist(tmp_path)
+    unit = MNIST(pixels="unit").load(root=tmp_path, accept_checksum_mismatch=True)
+    usual = MNIST().load(root=tmp_path, accept_checksum_mismatch=True)
+    assert unit.train.x.min() == 0
+    assert unit.train.x.max() == 1
+    torch.testing.assert_close((unit.test.x - 0.1307) / 0.3081, usual.test.x)
+
+
 @pytest.mark.parametrize(("source", "forge", "name"), FORGERIES)
 @pytest.mark.parametrize("kept", [0, 3, 0.6])
 @pytest.mark.filterwarnings("ignore:.*MD5:UserWarning")

@@ -124,6 +124,9 @@ def test_steps_go_on_over_epochs_in_the_same_order_as_epochs_do():
         (Training(steps=9), 9, 116),
         (Training(batch_size=100), 1, 50),
         (Training(batch_size=100, steps=3), 3, 150),
+        (Training(batch_size="all"), 1, 50),
+        (Training(batch_size="all", epochs=2.5), 3, 150),
+        (Training(batch_size="all", steps=4), 4, 200),
     ],
 )
 def test_steps_and_samples_processed_are_known_beforehand(training, steps, processed):
@@ -131,6 +134,33 @@ def test_steps_and_samples_processed_are_known_beforehand(training, steps, proce
     assert training.processed(50) == processed
     report = train(fresh(), toy(), training=training, key=KEY, round=1)
     assert (report.steps, report.samples) == (steps, processed)
+
+
+def test_a_batch_of_all_samples_is_gradient_descent_by_hand_and_draws_nothing():
+    samples = toy()
+    mine, theirs, other = (nn.Linear(12, 3) for _ in range(3))
+    for module in (theirs, other):
+        module.load_state_dict(mine.state_dict())
+    training = Training(batch_size="all", steps=2, learning_rate=0.3, weight_decay=0.01)
+    train(mine, samples, training=training, key=KEY, round=1)
+    for _ in range(2):
+        # Weight decay is the gradient of half its square norm, of biases too.
+        penalty = 0.01 / 2 * sum((p**2).sum() for p in theirs.parameters())
+        loss = F.cross_entropy(theirs(samples.x), samples.y) + penalty
+        gradients = torch.autograd.grad(loss, list(theirs.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
+                parameter -= 0.3 * gradient
+    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    train(other, samples, training=training, key=KEY / "other", round=1)
+    assert same(mine, other)
+
+
+@pytest.mark.parametrize("size", [0, -1, "few"])
+def test_a_batch_size_is_a_number_or_all(size):
+    with pytest.raises(ConfigError, match=rf"^batch_size = {size!r}.*'all'$"):
+        Training(batch_size=size)
 
 
 def test_batches_and_dropout_depend_on_the_key_alone():

@@ -160,7 +160,10 @@ class _Stacks:
     def train(self) -> list[Outcome]:
         size = self._training.batch_size
         order = [
-            list(batches(_size(job), size, steps=steps, key=job.key / "batches"))
+            [
+                index if isinstance(index, Tensor) else torch.arange(_size(job))
+                for index in batches(_size(job), size, steps=steps, key=job.key / "batches")
+            ]
             for job, steps in zip(self._jobs, self._steps, strict=True)
         ]
         total = torch.zeros(len(self._jobs), dtype=torch.float64)
