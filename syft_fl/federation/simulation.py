@@ -141,8 +141,11 @@ class Simulation:
         )
         self._jobs: dict[str, int] = {}
         self._deciding = self._new_deciding()
-        if scenario.population.failures is not None:
-            self.transport.fails = self._fails
+        if scenario.population.failures is not None or scenario.population.availability is not None:
+            self.transport.misses = self._misses
+        self._copies: dict[
+            str, tuple[int, int]
+        ] = {}  # of a UE's last upload: its number, how often it was sent
         # Whom the base station waits for, and for the update to the model of which round; who is not in reach.
         self._waiting: dict[str, int] = {}
         self._absent: set[str] = set()
@@ -676,12 +679,20 @@ class Simulation:
     def _set_timer(self, after_s: float, party: str, ue: str, number: int) -> None:
         self.clock.schedule(self.clock.now_s + after_s, "timer", party=party, ue=ue, number=number)
 
-    def _fails(self, outgoing: Outgoing) -> bool:
-        """Whether an upload comes to nothing, whatever its link does."""
+    def _misses(self, outgoing: Outgoing) -> Sequence[str]:
+        """UEs to or from whom a frame does not come, whatever its link does."""
+        if outgoing.kind == "bye":  # the last thing that a UE does
+            return ()
+        away = [ue for ue in outgoing.ues if self._exchange.ue(ue).state == "away"]
         failures = self.scenario.population.failures
         if failures is None or outgoing.direction != "uplink" or outgoing.kind != "model":
-            return False
-        return failures.during_upload(self.key / outgoing.ues[0] / f"upload{outgoing.serial}" / "failure")
+            return away
+        (ue,) = outgoing.ues
+        number, copies = self._copies.get(ue, (0, 0))
+        copies = copies + 1 if number == outgoing.serial else 1
+        self._copies[ue] = outgoing.serial, copies
+        key = self.key / ue / f"upload{outgoing.serial}" / "failure" / copies
+        return [ue] if failures.during_upload(key) else away
 
     def _submit(self, ue: UE, state: ModelState, round: int) -> None:
         self._hand_in(ue, state, training=ue.trainings, round=round)
@@ -751,6 +762,7 @@ class Simulation:
                 for update in self._pending
             ],
             "calls": self._calls,
+            "copies": {ue: list(copies) for ue, copies in self._copies.items()},
         }
 
     def _at_work(self) -> list[str]:
@@ -789,6 +801,7 @@ class Simulation:
             for ue, model, work, samples in state["pending"]
         ]
         self._calls = state["calls"]
+        self._copies = {ue: (number, copies) for ue, (number, copies) in state["copies"].items()}
         self._started = True
 
     def _go_back_to_work(self, name: str, state: Mapping[str, Any], whole: Mapping[str, Any]) -> None:

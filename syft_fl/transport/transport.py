@@ -82,7 +82,8 @@ class Transport:
             the codec is lossless.
 
     Attributes:
-        fails: whether what is sent comes to nothing, whatever the link does (its sender breaks off); None: never.
+        misses: those of a frame's UEs to or from whom it does not come, whatever the link does, since they are out of
+            reach or break off; None: nobody.
 
     Example:
         >>> import torch
@@ -134,7 +135,7 @@ class Transport:
         self._serials: Counter[str] = Counter()
         self._sum: Sum | None = None
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
-        self.fails: Callable[[Outgoing], bool] | None = None
+        self.misses: Callable[[Outgoing], Sequence[str]] | None = None
         self._last_received: tuple[bytes, ModelContent] | None = None
         self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
 
@@ -667,8 +668,11 @@ class Transport:
     def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, Part | None]:
         """Write the end of a transmission down; with it, what a part that is enough decodes to."""
         outgoing = self._in_flight.pop((direction, transfer.ticket))
-        if self.fails is not None and self.fails(outgoing):
-            transfer = replace(transfer, lost=outgoing.ues, gaps=())
+        missed = () if self.misses is None else self.misses(outgoing)
+        if missed:
+            lost = tuple(ue for ue in outgoing.ues if ue in missed or ue in transfer.lost)
+            gaps = tuple(gap for gap in transfer.gaps if gap[0] not in missed)
+            transfer = replace(transfer, lost=lost, gaps=gaps)
         part = self._part(outgoing, transfer) if transfer.lost else None
         if part is not None:
             transfer = replace(transfer, lost=())

@@ -98,7 +98,7 @@ class World:
             if outgoing.kind == "model":
                 for ue in outgoing.ues:
                     self.exchange.seat(ue).has_sent(outgoing)
-        elif outgoing.kind in ("model", "request"):
+        elif outgoing.kind in ("model", "request", "hello"):
             self.exchange.ue(outgoing.ues[0]).has_sent()
 
     def set_timer(self, after_s: float, party: str, ue: str, number: int) -> None:

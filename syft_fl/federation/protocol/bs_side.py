@@ -76,7 +76,7 @@ class BSWire(Protocol):
         """Set a timer of ``timeout_s`` for one end of a link."""
         ...
 
-    def bear_with(self, ue: str, *, round: int) -> None:
+    def bear_with(self, ue: str, *, word: int) -> None:
         """Set a timer of ``patience_s``."""
         ...
 
@@ -100,7 +100,7 @@ class BSSide:
         self.applied = False
         self.asking: tuple[int, float, int] | None = None
         self._answer: tuple[int, Literal["grant", "nack"]] | None = None
-        self._patient = 0  # round for which it has begun to wait
+        self._words = 0  # of the UE, and to it: its silence is counted from the last one
         self._tries = 0
         self._epoch = 0
         self._settings = settings
@@ -110,7 +110,8 @@ class BSSide:
 
     def expect(self, round: int) -> None:
         """Wait for what the UE makes of the model of a round."""
-        self.expects, self._patient = round, 0
+        self.expects = round
+        self._words += 1
         self.asking = self._answer = None
 
     def tells(self, outgoing: Outgoing) -> None:
@@ -145,6 +146,7 @@ class BSSide:
         number, _, round = self.asking
         self.asking = None
         self._answer = (round, "grant" if yes else "nack")
+        self._begin_to_wait()
         self._reply(number, round)
 
     # What it hears.
@@ -156,9 +158,13 @@ class BSSide:
         if self.telling is not None and (version >= self.telling.serial or round >= self.telling.round):
             self.telling = None
             self._epoch += 1
-        if self._settings.patience_s is not None and self._patient < self.expects == round:
-            self._patient = round
-            self._wire.bear_with(self.ue, round=round)
+        if self.expects == round:
+            self._begin_to_wait()
+
+    def out_of_patience(self, word: int) -> None:
+        """Nothing was heard of the UE for ``patience_s``. One that waits for an answer is not silent."""
+        if word == self._words and self.asking is None:
+            self._wire.gone(self.ue, round=self.expects)
 
     def hears_refusal(self, version: int) -> None:
         """The UE can make nothing of a version."""
@@ -210,6 +216,8 @@ class BSSide:
         self._wire.present(self.ue, True)
         if signal.number and signal.number == self.decided:
             self._verdict(Reason.NEVER_CAME, round)
+        else:
+            self._wire.answer(self.ue, "ack", Signal(), round=round)
 
     def hears_bye(self) -> None:
         """The UE leaves."""
@@ -217,6 +225,11 @@ class BSSide:
         self._epoch += 1
         self._wire.present(self.ue, False)
         self._wire.gone(self.ue, round=self.expects)
+
+    def _begin_to_wait(self) -> None:
+        self._words += 1
+        if self._settings.patience_s is not None:
+            self._wire.bear_with(self.ue, word=self._words)
 
     def _void(self, number: int) -> None:
         if number > self.decided:
@@ -247,7 +260,7 @@ class BSSide:
             "applied": self.applied,
             "asking": None if self.asking is None else list(self.asking),
             "answer": None if self._answer is None else list(self._answer),
-            "patient": self._patient,
+            "words": self._words,
             "tries": self._tries,
             "epoch": self._epoch,
         }
@@ -257,5 +270,5 @@ class BSSide:
         self.expects, self.decided, self.applied = state["expects"], state["decided"], state["applied"]
         self.asking = None if state["asking"] is None else tuple(state["asking"])
         self._answer = None if state["answer"] is None else tuple(state["answer"])
-        self._patient, self._tries, self._epoch = state["patient"], state["tries"], state["epoch"]
+        self._words, self._tries, self._epoch = state["words"], state["tries"], state["epoch"]
         self.telling = telling

@@ -163,7 +163,7 @@ class Exchange:
         elif party == "bs":
             self.seat(ue).expired(number)
         else:
-            self._federation.gone(ue, round=number)
+            self.seat(ue).out_of_patience(number)
 
     def landed(self, landed: Landed) -> None:
         """A transmission is over, whatever became of it."""
@@ -207,7 +207,7 @@ class Exchange:
                 self._federation.gone(ue, round=outgoing.round)
             else:
                 self._federation.present(ue, True)
-        if outgoing.kind in ("model", "request"):
+        if outgoing.kind in ("model", "request", "hello"):
             self.ue(ue).has_sent()
 
     def deliver_down(self, outgoing: Outgoing, ue: str, data: bytes) -> None:
@@ -349,10 +349,10 @@ class Exchange:
         """Set a timer of ``timeout_s``."""
         self._timers(self._settings.timeout_s, party, ue, epoch)
 
-    def bear_with(self, ue: str, *, round: int) -> None:
+    def bear_with(self, ue: str, *, word: int) -> None:
         """Set a timer of ``patience_s``."""
         assert self._settings.patience_s is not None
-        self._timers(self._settings.patience_s, "patience", ue, round)
+        self._timers(self._settings.patience_s, "patience", ue, word)
 
     def wants(self, ue: str, *, round: int) -> bool:
         """Whether an upload is of use."""

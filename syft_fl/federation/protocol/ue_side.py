@@ -26,6 +26,9 @@ from syft_fl.transport import Message, MessageKind, Outgoing, Signal
 
 __all__ = ["UESide", "UEState", "UEWire"]
 
+_GREETINGS = 20
+"""HELLOs until a UE gives up: more than of anything else, since nobody will look for it."""
+
 UEState = Literal["away", "idle", "computing", "asking", "sending"]
 
 
@@ -96,6 +99,7 @@ class UESide:
         self._urgency = 0.0
         self._next: int | None = None  # the round of a model that came while it was at work
         self._tries = 0
+        self._greetings = 0  # HELLOs since it came back; 0 once it knows that it is expected
         self._epoch = 0  # timers of an earlier one mean nothing any more
         self._settings = settings
         self._wire = wire
@@ -113,6 +117,7 @@ class UESide:
         Args:
             wanted: the base station waits for what the UE makes of it; else it only overhears it.
         """
+        self._greetings = 0
         if version <= self.newest:  # it was sent again, or was overtaken
             return
         self.newest = version
@@ -128,6 +133,7 @@ class UESide:
 
     def hears(self, kind: MessageKind, signal: Signal) -> None:
         """An answer arrived. One to something that is settled by now means nothing."""
+        self._greetings = 0
         if kind == "ack":
             self._learns(signal.number, applied=True)
         elif kind == "grant":
@@ -171,7 +177,7 @@ class UESide:
         self._rest()
 
     def has_sent(self) -> None:
-        """The transmission of its REQUEST or UPDATE is over."""
+        """The transmission of its REQUEST, UPDATE or HELLO is over."""
         if self._settings.acknowledgements == "sent":
             self._wire.wake("ue", self.name, self._epoch)
 
@@ -200,6 +206,8 @@ class UESide:
             else:
                 self._keep_held()
                 self._rest()
+        elif self.state == "idle" and 0 < self._greetings < _GREETINGS:
+            self._greet()
 
     def leaves(self, *, says: bool) -> None:
         """It goes out of reach, and stops what it does.
@@ -211,7 +219,7 @@ class UESide:
             return
         self._drop_work()
         self._epoch += 1
-        self.state, self._next = "away", None
+        self.state, self._next, self._greetings = "away", None, 0
         if says:
             self._wire.signal(self.name, "bye", Signal(self.number), round=self._round)
 
@@ -220,6 +228,11 @@ class UESide:
         if self.state != "away":
             return
         self.state = "idle"
+        self._greet()
+
+    def _greet(self) -> None:
+        self._greetings += 1
+        self._epoch += 1
         number = self.number if self.doubt is None else self.doubt.serial
         self._wire.signal(self.name, "hello", Signal(number, self.newest), round=self._round)
 
@@ -290,6 +303,7 @@ class UESide:
             "urgency": self._urgency,
             "next": self._next,
             "tries": self._tries,
+            "greetings": self._greetings,
             "epoch": self._epoch,
         }
 
@@ -303,4 +317,5 @@ class UESide:
         self.state, self.newest, self.base = state["state"], state["newest"], state["base"]
         self.number, self._round, self._urgency = state["number"], state["round"], state["urgency"]
         self._next, self._tries, self._epoch = state["next"], state["tries"], state["epoch"]
+        self._greetings = state["greetings"]
         self.doubt, self._held = doubt, None if held is None else replace(held)
