@@ -128,7 +128,7 @@ def test_every_registered_slowdown_is_under_test() -> None:
         (ExponentialSlowdown(shift=1.0, scale=2.0), lambda x: math.exp(-(x - 1) / 2)),
         (ParetoSlowdown(shape=1.5), lambda x: x**-1.5),
     ],
-    ids=str,
+    ids=lambda value: value.kind if hasattr(value, "kind") else "law",
 )
 def test_factors_have_the_tail_of_their_law(slowdown: Any, exceeds: Callable[[float], float]) -> None:
     # A heavy tail has no variance to bound a mean by; how often a bound is exceeded is binomial whatever the tail.
