@@ -1,9 +1,9 @@
 """Throughput of a sweep with two processes, over that with one.
 
 ``python tests/bench/bench_sweep.py``: runs of a multilayer perceptron with 478,410 parameters, one thread each, a few
-seconds a run. Throughput is that of six runs more, eight instead of two, so that starting processes (each imports torch
-once) is not in it; what a whole sweep of eight takes is told too. With ``--check`` the exit code is 1 where two processes
-have less than 1.7 times the throughput of one, which needs two cores that nobody else uses.
+seconds a run. Throughput is that of six runs more, eight instead of two, so that starting processes, each of which
+imports torch once, is not in it; what a whole sweep of eight takes is told too. With ``--check`` the exit code is 1
+where two processes have less than 1.7 times the throughput of one, which needs two cores that nobody else uses.
 """
 
 from __future__ import annotations
