@@ -1,8 +1,8 @@
 """All measurements with a bound, one after another, and a table of them.
 
-``python tests/bench``: runs every ``bench_*.py`` here that has ``--check``, each in a process of its own. Asked to check,
-it fails where one is past its bound. Names, as ``clock codecs``, run only those. A script that names libraries in
-``NEEDS`` is left out where one of them is not installed.
+``python tests/bench``: runs every ``bench_*.py`` here that has ``--check``, each in a process of its own. Asked to
+check, it fails where one of them is past its bound. Names, as ``clock codecs``, run only those. A script that names
+libraries in ``NEEDS`` is left out where one of them is not installed.
 """
 
 from __future__ import annotations
