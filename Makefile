@@ -10,14 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGING := setup.py pyproject.toml constraints.txt
 
-.PHONY: help demo test check check-all bench lint types imports clean
+.PHONY: help demo test check check-all bench bench-check lint types imports clean
 
 help:
 	@echo "make demo       install, compare transmission methods on digits, write the figure"
 	@echo "make test       the tests"
 	@echo "make check      lint, types, import contract, tests"
 	@echo "make check-all  the same with the long tests"
-	@echo "make bench      ratios of speed, each measured in one run"
+	@echo "make bench      ratios of speed, each measured in one run; bench-check fails past a bound"
 
 $(VENV)/installed: $(PACKAGING)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "syft_fl needs Python 3.11 or newer; make PYTHON=python3.11 …")'
@@ -51,17 +51,10 @@ check-all: lint types imports
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "long or not long"
 
 bench: $(VENV)/installed-test
-	$(BIN)/python tests/bench/bench_codecs.py --check
-	$(BIN)/python tests/bench/bench_coders.py
-	$(BIN)/python tests/bench/bench_pointers.py
-	$(BIN)/python tests/bench/bench_send.py
-	$(BIN)/python tests/bench/bench_carriers.py
-	$(BIN)/python tests/bench/bench_round.py
-	$(BIN)/python tests/bench/bench_access.py
-	$(BIN)/python tests/bench/bench_engines.py --check
-	$(BIN)/python tests/bench/bench_retime.py --check
-	$(BIN)/python tests/bench/bench_sionna.py --check
-	$(BIN)/python tests/bench/bench_sweep.py --check
+	$(BIN)/python tests/bench
+
+bench-check: $(VENV)/installed-test
+	$(BIN)/python tests/bench --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from syft_fl.schema import Registry
 
-__all__ = ["DATASETS", "DataSource", "Dataset", "Samples"]
+__all__ = ["DATASETS", "DataSource", "Dataset", "Samples", "Share"]
 
 DATASETS = Registry("data set", "load")
 """Data sets by kind; ``DATASETS(MyData)`` adds one."""
@@ -40,6 +40,42 @@ class Samples:
     def __getitem__(self, index: Tensor) -> Samples:
         """The samples that an index tensor (or a mask) names; copies."""
         return Samples(self.x[index], self.y[index])
+
+    def share(self, index: Tensor) -> Share:
+        """The samples that an index tensor names, copied when they are asked for and not kept."""
+        return Share(self, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some of the samples of a whole that many have a share in; of its own it has an index.
+
+    A hundred thousand UEs hold a data set once, not twice. What is asked for is put together every time.
+
+    Attributes:
+        whole: the samples that all have a share in.
+        index: [samples] int64 places of these in the whole.
+    """
+
+    whole: Samples
+    index: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        """[samples, ...] inputs; a copy."""
+        return self.whole.x[self.index]
+
+    @property
+    def y(self) -> Tensor:
+        """[samples] labels; a copy."""
+        return self.whole.y[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __reduce__(self) -> tuple[type[Samples], tuple[Tensor, Tensor]]:
+        # What is sent to another process are these samples, without the whole.
+        return Samples, (self.x, self.y)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syft_fl.data import Samples
+from syft_fl.data import Samples, Share
 from syft_fl.vectors import ModelState
 from syft_fl.workers import VirtualWorker
 
@@ -12,7 +12,8 @@ __all__ = ["UE"]
 class UE:
     """One device.
 
-    Ten thousand idle UEs that received the same model share one value: what a worker holds is a reference.
+    Ten thousand idle UEs that received the same model share one value: what a worker holds is a reference. Of a
+    :class:`~syft_fl.data.Share` it holds the index alone.
 
     Attributes:
         worker: where its objects and its local time are.
@@ -20,10 +21,12 @@ class UE:
         trainings: how often it has trained; counts its random streams.
     """
 
-    def __init__(self, worker: VirtualWorker, samples: Samples, model: ModelState) -> None:
+    def __init__(self, worker: VirtualWorker, samples: Samples | Share, model: ModelState) -> None:
         self.worker = worker
         self.trainings = 0
-        self._x, self._y = worker.hold(samples.x), worker.hold(samples.y)
+        own = (samples.index,) if isinstance(samples, Share) else (samples.x, samples.y)
+        self._whole = samples.whole if isinstance(samples, Share) else None
+        self._own = tuple(worker.hold(tensor) for tensor in own)
         self.receive(model, at_s=0.0)
 
     @property
@@ -32,9 +35,10 @@ class UE:
         return self.worker.id
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> Samples | Share:
         """Its own samples, as its worker holds them."""
-        return Samples(self.worker.held(self._x.id), self.worker.held(self._y.id))
+        own = [self.worker.held(handle.id) for handle in self._own]
+        return Samples(*own) if self._whole is None else Share(self._whole, *own)
 
     def receive(self, model: ModelState, *, at_s: float) -> None:
         """Hold this model from now on, instead of the one before; its local time goes on to the arrival."""

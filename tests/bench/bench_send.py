@@ -2,12 +2,13 @@
 
 ``python tests/bench/bench_send.py``: the document's CNN (1,199,882 float32 numbers), codec float32, a radio that takes
 no time. Both are timed in turn; printed are the medians, and the median of neighbours' ratios, which a busy machine
-disturbs least. Goal: at most 3 both ways.
+disturbs least. ``--check``: fail where one of them is above 3.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from syft_fl.transport import Downlink, Transport, Uplink
 from syft_fl.workers import TorchHook, VirtualWorker
 
 REPEATS = 100
+MOST = 3.0
 
 
 def seconds(step: Callable[[], object]) -> float:
@@ -47,10 +49,14 @@ def main() -> None:
         (seconds(copy_and_crc), seconds(lambda: model.send(ue)), seconds(copy_and_crc), seconds(model.get))
         for _ in range(REPEATS)
     ][5:]
+    failed = []
     for name, at in (("send", 1), ("get", 3)):
         plain_ms, ours_ms = (1e3 * statistics.median(row[i] for row in timed) for i in (at - 1, at))
         ratio = statistics.median(row[at] / row[at - 1] for row in timed)
         print(f"{name:5} copy and CRC {plain_ms:6.2f} ms   ours {ours_ms:6.2f} ms   ratio {ratio:.2f}")
+        failed += [f"{name} {ratio:.2f}"] if ratio > MOST else []
+    if "--check" in sys.argv and failed:
+        sys.exit(f"more than {MOST} times as long as a copy and a CRC: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

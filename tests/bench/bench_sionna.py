@@ -21,6 +21,7 @@ from syft_fl.radio import Cell, Sionna
 from syft_fl.radio.multipath import Multipath
 from syft_fl.radio.sionna_link import SionnaLink
 
+NEEDS = ("sionna",)
 MOST = 0.1
 LINK = {"kind": "sionna", "bandwidth_hz": 20e6}
 METHODS = ("rate_bps", "lost", "transmit_power_w", "steady_until_s")

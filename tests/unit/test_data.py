@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from syft_fl.data import CIFAR10, DATASETS, MNIST, Dataset, Digits, Samples, Synthetic, as_dataset, own_data
+from syft_fl.data import (
+    CIFAR10,
+    DATASETS,
+    MNIST,
+    Dataset,
+    Digits,
+    Samples,
+    Synthetic,
+    as_dataset,
+    own_data,
+)
 from syft_fl.data.published import reading, torchvision_datasets
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.keys import Key
@@ -33,6 +43,29 @@ def test_indexing_samples_takes_inputs_and_labels_together():
     assert len(some) == 2
     assert torch.equal(some.x, samples.x[[4, 1]])
     assert some.y.tolist() == [1, 1]
+
+
+def test_a_share_has_the_samples_of_its_index_and_no_copy_of_them():
+    whole = Samples(torch.randn(9, 2), torch.arange(9))
+    index = torch.tensor([1, 4, 8])
+    share, copied = whole.share(index), whole[index]
+    assert torch.equal(share.x, copied.x)
+    assert torch.equal(share.y, copied.y)
+    assert len(share) == 3
+    assert share.whole is whole
+    whole.x[4] = 7.0
+    assert share.x[1].tolist() == [7.0, 7.0]
+
+
+def test_a_share_goes_to_another_process_without_the_whole():
+    whole = Samples(torch.randn(10_000, 10), torch.arange(10_000))
+    index = torch.tensor([5, 700])
+    sent = pickle.dumps(whole.share(index))
+    assert len(sent) < 2_000
+    received = pickle.loads(sent)
+    assert type(received) is Samples
+    assert torch.equal(received.x, whole.x[index])
+    assert received.y.tolist() == [5, 700]
 
 
 def test_digits_are_scikit_learns_1797_split_without_overlap():

@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from syft_fl.codecs import Float16, Uniform
 from syft_fl.data import Synthetic
 from syft_fl.errors import CodecError, ConfigError
 from syft_fl.experiment import compare, parse, run
-from syft_fl.federation import Population, Scenario, Stop, measure, settle
+from syft_fl.federation import UE, Population, Scenario, Stop, measure, settle
 from syft_fl.learn import MLP, Balance, PerSample, Quantity, Softmax, Training
 from syft_fl.radio import Constant, Ofdma, Tdma
 from syft_fl.transport import OVERHEAD_BYTES, Downlink, Uplink
+from syft_fl.vectors import ModelState
+from syft_fl.workers import Station, VirtualWorker
 
 SCENARIO = Scenario(
     data=Synthetic(train_samples=200, test_samples=50),
@@ -224,3 +227,20 @@ def test_a_model_that_gives_another_number_of_scores_is_refused() -> None:
 
 def test_results_know_no_infinity() -> None:
     assert math.isfinite(run(replace(SCENARIO, model=MLP(hidden=(4,)))).rounds["latency_s"].max())
+
+
+def test_a_ue_with_a_share_of_the_data_has_the_samples_and_holds_their_index_alone() -> None:
+    whole = SCENARIO.data.load().train
+    index = torch.tensor([3, 0, 150])
+    model = ModelState(torch.zeros(4), {})
+    station = Station()
+    shared = UE(VirtualWorker(station, "shared"), whole.share(index), model)
+    copied = UE(VirtualWorker(station, "copied"), whole[index], model)
+    assert torch.equal(shared.samples.x, copied.samples.x)
+    assert torch.equal(shared.samples.y, copied.samples.y)
+    assert len(shared.samples) == len(copied.samples) == 3
+    held = shared.worker.objects.values()
+    assert sorted(tensor.numel() for tensor in held) == [3, 4]
+    # Both may be handed on: to a twin, or to an engine.
+    twin = UE(VirtualWorker(station, "twin"), shared.samples, model)
+    assert torch.equal(twin.samples.x, copied.samples.x)
