@@ -56,7 +56,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         axes.set_yscale("log")
         axes.set_xlabel(AXES[axis][1])
     every[0].set_ylabel("test loss at that time")
-    every[0].legend(title="simulated", frameon=False)
+    lines, labels = every[0].get_legend_handles_labels()
+    figure.legend(lines, labels, title="simulated", frameon=False, loc="outside right upper")
     return figure
 
 
