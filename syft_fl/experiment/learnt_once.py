@@ -19,6 +19,7 @@ from syft_fl.experiment.processes import Failure, described
 from syft_fl.experiment.result import Result
 from syft_fl.experiment.retiming import recorded, replayed, result_of, write
 from syft_fl.federation import Recording, Retimed, Scenario, why_not
+from syft_fl.transport import Local
 
 if TYPE_CHECKING:
     from syft_fl.experiment.runs import Job
@@ -95,7 +96,9 @@ class _Source:
 
 
 def _learn_the_same(one: Scenario, other: Scenario) -> bool:
-    return one.seed == other.seed and not why_not(one, other)
+    # A carrier is chosen to be watched at work: re-timing carries nothing.
+    local = all(isinstance(scenario.carrier, Local) for scenario in (one, other))
+    return local and one.seed == other.seed and not why_not(one, other)
 
 
 def _retimed(job: Job, sources: Iterable[_Source], dataset: Dataset) -> Result | None:

@@ -31,7 +31,7 @@ def test_the_example_is_short() -> None:
     assert len([line for line in CODEC.splitlines() if line.strip()]) < 40
 
 
-@pytest.mark.parametrize(("spoilt", "verdict"), [(False, 0), (True, 1)])
+@pytest.mark.parametrize(("spoilt", "verdict"), [(False, 0), pytest.param(True, 1, marks=pytest.mark.long)])
 def test_the_example_passes_the_contract_suite_and_a_wrong_one_does_not(
     spoilt: bool, verdict: int, tmp_path: Path
 ) -> None:

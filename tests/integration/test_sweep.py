@@ -121,6 +121,7 @@ def until_rounds(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_side_by_side_gives_the_bytes_of_one_after_another(config: Path) -> None:
     one = sweep(config, grid=GRID, out="one")
     two = sweep(config, grid=GRID, jobs=2, out="two")
@@ -340,6 +341,7 @@ def test_an_interrupted_sweep_goes_on(
     assert len(whole.results) == 8
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_all_processes_cleanly(config: Path) -> None:
     process = command("sweep", "tiny.toml", "stop.rounds=100000", "-j", "2", "--out", "out")
     until_rounds(config.parent / "out", process)
@@ -352,6 +354,7 @@ def test_ctrl_c_ends_all_processes_cleanly(config: Path) -> None:
         os.killpg(process.pid, 0)
 
 
+@pytest.mark.long
 def test_a_killed_sweep_leaves_nothing_that_writes_on(config: Path) -> None:
     process = command("sweep", "tiny.toml", "stop.rounds=120", "-j", "2", "--out", "out")
     until_rounds(config.parent / "out", process)

@@ -353,7 +353,7 @@ def _variant(name: str, *, late: bool = False, **changes: Any) -> Any:
     facts = {"acknowledgements": "sent", "patience_s": 10.0} | changes
     machine = type(name, (Adversary,), {"protocol": Protocol(**facts), "late": late})
     machine.TestCase.settings = settings(
-        max_examples=60, stateful_step_count=50, deadline=None, phases=PHASES
+        max_examples=40, stateful_step_count=50, deadline=None, phases=PHASES
     )  # type: ignore[attr-defined]
     return machine.TestCase  # type: ignore[attr-defined]
 

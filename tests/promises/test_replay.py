@@ -203,7 +203,7 @@ TRIGGERED: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore:rho")  # its compute time is given
 @pytest.mark.parametrize(
     ("scenario", "points"),
-    [(SCENARIO, 20), (ON_THE_AIR, 6), (IN_SLOTS, 6), (WITH_VARIATES, 6), (TRIGGERED, 6)],
+    [(SCENARIO, 12), (ON_THE_AIR, 4), (IN_SLOTS, 4), (WITH_VARIATES, 4), (TRIGGERED, 4)],
 )
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path

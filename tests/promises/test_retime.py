@@ -442,6 +442,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+@pytest.mark.long
 def test_side_by_side_what_learns_the_same_is_trained_once_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

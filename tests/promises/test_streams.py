@@ -40,14 +40,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     from syft_fl.learn import training
 
     seen: list[tuple[int, ...]] = []
-    original = training._batches
+    original = training.batches
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         for index in original(*args, **kwargs):
             seen.append(tuple(index.tolist()))
             yield index
 
-    monkeypatch.setattr(training, "_batches", spy)
+    monkeypatch.setattr(training, "batches", spy)
     return seen
 
 
