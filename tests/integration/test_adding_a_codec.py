@@ -31,7 +31,8 @@ def test_the_example_is_short() -> None:
     assert len([line for line in CODEC.splitlines() if line.strip()]) < 40
 
 
-@pytest.mark.parametrize(("spoilt", "verdict"), [(False, 0), pytest.param(True, 1, marks=pytest.mark.long)])
+@pytest.mark.long  # a whole contract suite, in a process of its own
+@pytest.mark.parametrize(("spoilt", "verdict"), [(False, 0), (True, 1)])
 def test_the_example_passes_the_contract_suite_and_a_wrong_one_does_not(
     spoilt: bool, verdict: int, tmp_path: Path
 ) -> None:

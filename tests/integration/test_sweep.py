@@ -238,6 +238,7 @@ def test_a_run_that_fails_does_not_stop_the_others(flaky: str, capsys: pytest.Ca
     assert "finished before: 2" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_process_that_dies_takes_one_run_along(flaky: str, capsys: pytest.CaptureFixture[str]) -> None:
     values = ["--grid", "uplink.codec.fails=dies,raises,never", "--seeds", "0"]
     assert _exit("sweep", "tiny.toml", flaky, *values, "-j", "2", "--out", "out") == 1
@@ -403,6 +404,7 @@ def _divider(settings: int) -> Any:
     return work
 
 
+@pytest.mark.long
 def test_compare_side_by_side_gives_the_same_files(config: Path) -> None:
     config.write_text(TOML + VARIANTS)
     one = compare(config, out="one")

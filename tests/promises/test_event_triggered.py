@@ -114,7 +114,22 @@ def sent(result: Result, direction: str, kind: str) -> pd.DataFrame:
     return rows[(rows["direction"] == direction) & (rows["kind"] == kind)]
 
 
-@pytest.mark.parametrize("way", WAYS)
+QUICKLY = (
+    "laq",
+    "granted-over-losses",
+    "late",
+    "restart",
+    "fedbuff-over-losses",
+    "tiers",
+    "markov",
+    "failures",
+)
+"""Ways that together have all that a checkpoint holds; the others run with the long tests."""
+
+
+@pytest.mark.parametrize(
+    "way", [way if way in QUICKLY else pytest.param(way, marks=pytest.mark.long) for way in WAYS]
+)
 def test_a_run_is_the_same_resumed_anywhere(way: str, tmp_path: Path) -> None:
     scenario = parse(merged(BASE, WAYS[way]))
     run(scenario, out=tmp_path / "whole")
