@@ -59,7 +59,7 @@ class Cell:
 
     Attributes:
         ues: all, in their fixed order.
-        free: those that are in reach and not at work, in the same order.
+        free: gives those that are in reach and not at work, in the same order; it looks at every UE.
         waiting: those that are at work for it.
         arrived: whose updates wait to be used, in the order of arrival; a UE may have several.
         cohort: how many are to be at work.
@@ -68,7 +68,7 @@ class Cell:
     """
 
     ues: tuple[str, ...]
-    free: tuple[str, ...]
+    free: Callable[[], tuple[str, ...]]
     waiting: frozenset[str]
     arrived: tuple[str, ...]
     cohort: int
@@ -105,10 +105,9 @@ def rebased(current: ModelState, update: Update, *, weight: float = 1.0) -> Mode
 
 def _vacancies(cell: Cell) -> list[tuple[str, ...]]:
     """Call as many as there are places, one by one: each gets its own frame, and answers when it is done."""
-    missing = min(cell.cohort - len(cell.waiting), len(cell.free))
-    if missing < 1:
-        return []
-    return [(ue,) for ue in cell.choose(cell.free, missing)]
+    missing = cell.cohort - len(cell.waiting)
+    free = cell.free() if missing > 0 else ()
+    return [(ue,) for ue in cell.choose(free, min(missing, len(free)))] if free else []
 
 
 @ASYNCHRONOUS
@@ -220,10 +219,10 @@ class Tiers:
             ranked = sorted(cell.ues, key=cell.duration_s)  # a stable order: equals stay in the UEs' own
             size = math.ceil(len(ranked) / self.tiers)
             memory = {**memory, "tier": {ue: number // size for number, ue in enumerate(ranked)}}
-        groups = []
+        groups, free_ues = [], cell.free()
         for tier in range(self.tiers):
             inside = {ue for ue, its in memory["tier"].items() if its == tier}
-            free = tuple(ue for ue in cell.free if ue in inside)
+            free = tuple(ue for ue in free_ues if ue in inside)
             if free and not inside & cell.waiting and not inside.intersection(cell.arrived):
                 groups.append(cell.choose(free, min(cell.cohort, len(free))))
         return groups, memory

@@ -71,7 +71,8 @@ class Deciding:
         self._ues = tuple(ues)
         self._learning_rate = learning_rate
         self._memory: dict[str, Mapping[str, Any]] = {}
-        self._open: dict[str, Decision] = {}  # until the UE knows what became of it
+        self._latest: dict[str, Decision] = {}  # until it is sent, or kept
+        self._sent: dict[str, dict[int, Decision]] = {}  # by number, until the UE knows what became of it
         self._silence: dict[str, int] = {}
         self._decisions: dict[str, int] = {}
         # Models that UEs received, newest first, and the base station's own; only as many as the rule wants.
@@ -81,6 +82,7 @@ class Deciding:
         self._last: dict[str, tuple[ModelState, int, float]] = {}
         self._told: dict[str, Vector] = {}
         self._rows: list[Decided] = []
+        self._mean_rate = (0, math.nan, math.nan)
 
     # What a UE decides.
 
@@ -110,19 +112,22 @@ class Deciding:
             users=len(self._ues),
             decoded=lambda: self._transport.preview(message, base=base.vector),
             rate_bps=lambda: self._rate_bps(ue, message.round, now_s),
-            mean_rate_bps=lambda: (
-                math.fsum(self._rate_bps(one, message.round, now_s) for one in self._ues) / len(self._ues)
-            ),
+            mean_rate_bps=lambda: self._mean_rate_bps(message.round, now_s),
             gain=lambda: self._gain(ue, message.round, now_s),
         )
         decision = self.trigger.decide(view, self._memory.get(ue, {}))
-        self._open[ue] = decision
+        self._latest[ue] = decision
         self._note(message.round, ue, "ue", now_s, decision)
         return decision.send, _urgency(decision)
 
-    def settled(self, ue: str, *, applied: bool) -> None:
-        """A UE knows what became of its update: applied, or not (kept, lost, refused)."""
-        decision = self._open.pop(ue, None)
+    def sends(self, ue: str, number: int) -> None:
+        """A UE sends what it has decided on last, as its upload of this number."""
+        if ue in self._latest:
+            self._sent.setdefault(ue, {})[number] = self._latest.pop(ue)
+
+    def settled(self, ue: str, number: int | None, *, applied: bool) -> None:
+        """A UE knows what became of an upload: applied, or not; None: it keeps what it has decided on last."""
+        decision = self._latest.pop(ue, None) if number is None else self._sent.get(ue, {}).pop(number, None)
         if decision is None:
             return
         self._memory[ue] = decision.sent if applied else decision.kept
@@ -136,6 +141,12 @@ class Deciding:
 
     def _rate_bps(self, ue: str, block: int, now_s: float) -> float:
         return self._transport.radio("uplink").rate_bps(ue, share=1.0, block=block, time_s=now_s)
+
+    def _mean_rate_bps(self, block: int, now_s: float) -> float:
+        if self._mean_rate[:2] != (block, now_s):  # UEs that compute equally long ask at the same instant
+            rates = [self._rate_bps(ue, block, now_s) for ue in self._ues]
+            self._mean_rate = block, now_s, math.fsum(rates) / len(rates)
+        return self._mean_rate[2]
 
     def _gain(self, ue: str, block: int, now_s: float) -> float:
         link = self._transport.radio("uplink").of(ue)
@@ -209,9 +220,10 @@ class Deciding:
         """Plain data and tensors, for a checkpoint."""
         return {
             "memory": {ue: dict(memory) for ue, memory in self._memory.items()},
-            "open": {
-                ue: [d.send, d.quantity, d.threshold, dict(d.sent), dict(d.kept)]
-                for ue, d in self._open.items()
+            "latest": {ue: _plain(decision) for ue, decision in self._latest.items()},
+            "sent": {
+                ue: {number: _plain(decision) for number, decision in sent.items()}
+                for ue, sent in self._sent.items()
             },
             "silence": dict(self._silence),
             "decisions": dict(self._decisions),
@@ -227,7 +239,11 @@ class Deciding:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` gave."""
         self._memory = dict(state["memory"])
-        self._open = {ue: Decision(*decision) for ue, decision in state["open"].items()}
+        self._latest = {ue: Decision(*decision) for ue, decision in state["latest"].items()}
+        self._sent = {
+            ue: {number: Decision(*decision) for number, decision in sent.items()}
+            for ue, sent in state["sent"].items()
+        }
         self._silence, self._decisions = dict(state["silence"]), dict(state["decisions"])
         self._heard = {ue: list(vectors) for ue, vectors in state["heard"].items()}
         self._made = list(state["made"])
@@ -236,6 +252,10 @@ class Deciding:
             for ue, (vector, buffers, samples, rate) in state["last"].items()
         }
         self._told = dict(state["told"])
+
+
+def _plain(decision: Decision) -> list[Any]:
+    return [decision.send, decision.quantity, decision.threshold, dict(decision.sent), dict(decision.kept)]
 
 
 def _urgency(decision: Decision) -> float:

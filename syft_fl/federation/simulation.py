@@ -18,6 +18,7 @@ Aggregation and testing at the base station take no simulated time.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -171,21 +172,35 @@ class Simulation:
         self.round += 1
         now = self._now = Round(self.round, self.clock.now_s, updates=self._pending)
         self._pending = []
-        self._begin(now)
-        while not self._is_over(now):
-            if not self._go_on(now):
-                break  # nothing will ever happen again: it closes with what there is
-        return self._close(now)
+        going = self._begin(now)
+        while not self._is_over(now) and going:
+            going = self._go_on(now)
+        record = self._close(now)
+        if not going and self.stopped_by is None:
+            self.stopped_by = "silence"
+            warnings.warn(
+                f"round {self.round}: nobody is in reach or will ever answer, so the run ends here; look at "
+                "population.availability, population.failures and protocol.patience_s",
+                UserWarning,
+                stacklevel=2,
+            )
+        return record
 
     # How a round goes.
 
-    def _begin(self, now: Round) -> None:
+    def _begin(self, now: Round) -> bool:
+        """Call the first UEs; false: nobody is in reach, or ever will be."""
         if self.scenario.population.asynchronous is not None:
             self._call(now)
-            return
+            return True
         self._waiting.clear()
-        while len(self._absent) == len(self.ues) and self._go_on(now):
-            pass  # nobody is in reach
+        if self.scenario.uplink.analog is not None:
+            now.summing = SumOnTheAir(self.transport, hub=BS, round=self.round)
+        if self._standalone is not None:
+            self._submit(self._standalone, self._standalone.model, self.round)
+        while len(self._absent) == len(self.ues):
+            if not self._go_on(now):
+                return False
         asked = self._choose(self._view(), self.scenario.population.chosen)
         if self._deciding is not None:
             asked = tuple(
@@ -193,11 +208,8 @@ class Simulation:
                 for ue in asked
                 if self._deciding.asks(ue, self.model, round=self.round, now_s=self.clock.now_s)
             )
-        if self.scenario.uplink.analog is not None:
-            now.summing = SumOnTheAir(self.transport, hub=BS, round=self.round)
-        if self._standalone is not None:
-            self._submit(self._standalone, self._standalone.model, self.round)
         self._tell(now, asked)
+        return True
 
     def _view(self) -> RoundView:
         return look(
@@ -248,11 +260,12 @@ class Simulation:
             self._tell(now, group)
 
     def _cell(self, now: Round) -> Cell:
-        free = tuple(
-            ue
-            for ue in self.ues
-            if ue not in self._waiting and ue not in self._absent and not self._exchange.ue(ue).at_work
-        )
+        def free() -> tuple[str, ...]:
+            return tuple(
+                ue
+                for ue in self.ues
+                if ue not in self._waiting and ue not in self._absent and not self._exchange.ue(ue).at_work
+            )
 
         def choose(ues: tuple[str, ...], count: int) -> tuple[str, ...]:
             view = self._view()
@@ -389,18 +402,24 @@ class Simulation:
         base = self._work[message.sender].base
         return self._deciding.decide(message, base=base, now_s=self.clock.now_s)
 
-    def settled(self, ue: str, *, applied: bool) -> None:
-        """A UE knows what became of its upload."""
+    def sends(self, ue: str, number: int) -> None:
+        """A UE sends what it has decided on last, as its upload of this number."""
         if self._deciding is not None:
-            self._deciding.settled(ue, applied=applied)
+            self._deciding.sends(ue, number)
+
+    def settled(self, ue: str, number: int | None, *, applied: bool) -> None:
+        """A UE knows what became of an upload; None: it keeps what it has decided on last."""
+        if self._deciding is not None:
+            self._deciding.settled(ue, number, applied=applied)
 
     def wants(self, ue: str, *, round: int) -> bool:
         """Whether an upload that was trained from the model of a round is of use now."""
         population = self.scenario.population
-        useful = population.asynchronous is not None or population.late is not None or round == self.round
-        if not useful:
-            self._now.discarded += 1
-        return useful
+        return population.asynchronous is not None or population.late is not None or round == self.round
+
+    def discarded(self, ue: str) -> None:
+        """An upload came that is of no use any more."""
+        self._now.discarded += 1
 
     def came(self, outgoing: Outgoing, accepted: Accepted) -> None:
         """An upload was decoded."""

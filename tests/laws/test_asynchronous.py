@@ -151,7 +151,7 @@ def test_tiers_are_of_equally_fast_ues() -> None:
     times = {"ue0": 3.0, "ue1": 1.0, "ue2": 2.0, "ue3": 9.0}
     cell = Cell(
         ues=tuple(times),
-        free=tuple(times),
+        free=lambda: tuple(times),
         waiting=frozenset(),
         arrived=(),
         cohort=2,

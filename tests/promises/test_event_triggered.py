@@ -267,6 +267,24 @@ def test_a_busy_ue_finishes_restarts_or_ignores() -> None:
     assert len(ignore.computations) <= len(finish.computations)
 
 
+def test_a_ue_that_lets_a_model_pass_is_not_waited_for() -> None:
+    values = [[1.0], [1.0], [1.0], [1.0], [1.0], [5.0]]
+    slow = {"slowdown": {"kind": "trace", "values": values}, "closing": {"kind": "first", "updates": 5}}
+    result = runs(population=slow, protocol={"busy": "ignore"})
+    # Its first training lasts over the second round, in which it ignores the model: five others come, and it is gone.
+    assert result.rounds["gone"].sum() > 0
+    assert result.rounds["arrived"].iloc[1:].ge(4).all()
+
+
+def test_a_run_in_which_nobody_will_ever_answer_ends_and_says_so() -> None:
+    # In reach at the beginning, and never again.
+    ends = [[0.0, 0.05]]
+    trace = {"kind": "trace", "intervals": [ends] * 6}
+    with pytest.warns(UserWarning, match="nobody is in reach"):
+        result = runs(population={"availability": trace}, protocol=SENT)
+    assert len(result.rounds) < 5
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

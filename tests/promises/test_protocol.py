@@ -76,7 +76,7 @@ class World:
         self.model = torch.zeros(ENTRIES)
         self.round = 0
         self.awaited: dict[str, int] = {}
-        self.sends = True
+        self.wishes = True  # to send, when it decides
         self.draws = 0
         # What UEs hold and computed.
         self.at: dict[str, tuple[Vector, int]] = {}
@@ -129,9 +129,15 @@ class World:
         pass
 
     def decide(self, message: Message) -> tuple[bool, float]:
-        return self.sends, 1.0 + int(message.sender[-1])
+        return self.wishes, 1.0 + int(message.sender[-1])
 
-    def settled(self, ue: str, *, applied: bool) -> None:
+    def sends(self, ue: str, number: int) -> None:
+        pass
+
+    def settled(self, ue: str, number: int | None, *, applied: bool) -> None:
+        pass
+
+    def discarded(self, ue: str) -> None:
         pass
 
     def wants(self, ue: str, *, round: int) -> bool:
@@ -170,7 +176,7 @@ class World:
         self.exchange.tell(Message("model", "bs", wanted, "model", content, round=self.round), wanted=wanted)
 
     def finish(self, ue: str, *, sends: bool) -> None:
-        self.sends = sends
+        self.wishes = sends
         self.draws += 1
         (base, version) = self.base[ue]
         trained = base + torch.randn(ENTRIES, generator=(Key(2) / self.draws).torch())

@@ -44,6 +44,10 @@ class BSWire(Protocol):
         """
         ...
 
+    def discarded(self, ue: str) -> None:
+        """An upload came that is of no use any more."""
+        ...
+
     def acknowledged(self, ue: str, version: int) -> None:
         """The UE holds a version."""
         ...
@@ -180,7 +184,9 @@ class BSSide:
         if frame.serial > self.decided:
             self.decided = frame.serial
             self.applied, why = False, Reason.TOO_LATE
-            if self._wire.wants(self.ue, round=frame.round):
+            if not self._wire.wants(self.ue, round=frame.round):
+                self._wire.discarded(self.ue)
+            else:
                 try:
                     self._wire.apply(outgoing, data, part)
                     self.applied = True

@@ -60,8 +60,16 @@ class Federation(Protocol):
         """Whether a UE sends what it computed, and how urgent that is."""
         ...
 
-    def settled(self, ue: str, *, applied: bool) -> None:
-        """A UE knows what became of its upload."""
+    def sends(self, ue: str, number: int) -> None:
+        """A UE sends what it has decided on last, as its upload of this number."""
+        ...
+
+    def settled(self, ue: str, number: int | None, *, applied: bool) -> None:
+        """A UE knows what became of an upload; None: it keeps what it has decided on last."""
+        ...
+
+    def discarded(self, ue: str) -> None:
+        """An upload came that is of no use any more."""
         ...
 
     def wants(self, ue: str, *, round: int) -> bool:
@@ -315,23 +323,24 @@ class Exchange:
     def write(self, message: Message) -> Outgoing:
         """Make the frame of an upload."""
         (outgoing,) = self._transport.prepare(message)
+        self._federation.sends(message.sender, outgoing.serial)
         return outgoing if self._free else self._transport.lift(outgoing)
 
     def commit(self, outgoing: Outgoing) -> None:
         """A UE knows that its upload was applied."""
         (ue,) = outgoing.ues
         self._transport.commit(outgoing, self._receipts.pop(ue))
-        self._federation.settled(ue, applied=True)
+        self._federation.settled(ue, outgoing.serial, applied=True)
 
     def roll_back(self, outgoing: Outgoing) -> None:
         """A UE knows that its upload was not applied."""
         self._transport.roll_back(outgoing)
-        self._federation.settled(outgoing.ues[0], applied=False)
+        self._federation.settled(outgoing.ues[0], outgoing.serial, applied=False)
 
     def keep(self, message: Message) -> None:
         """A UE keeps what it computed."""
         self._transport.hold_back(message)
-        self._federation.settled(message.sender, applied=False)
+        self._federation.settled(message.sender, None, applied=False)
 
     def decide(self, message: Message) -> tuple[bool, float]:
         """Whether a UE sends what it computed, and how urgent that is."""
@@ -344,6 +353,15 @@ class Exchange:
     def abandon(self, ue: str) -> None:
         """A UE stops computing."""
         self._federation.abandon(ue)
+
+    def ignores(self, ue: str, *, round: int) -> None:
+        """A UE lets the model of a round pass; where both ends know at once, nobody waits for it."""
+        if self._free:
+            self._federation.gone(ue, round=round)
+
+    def discarded(self, ue: str) -> None:
+        """An upload came that is of no use any more."""
+        self._federation.discarded(ue)
 
     def wake(self, party: str, ue: str, epoch: int) -> None:
         """Set a timer of ``timeout_s``."""

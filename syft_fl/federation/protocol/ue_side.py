@@ -71,6 +71,10 @@ class UEWire(Protocol):
         """Stop computing; what was done is lost."""
         ...
 
+    def ignores(self, ue: str, *, round: int) -> None:
+        """Let the model of a round pass."""
+        ...
+
     def wake(self, party: str, ue: str, epoch: int) -> None:
         """Set a timer of ``timeout_s`` for one end of a link."""
         ...
@@ -130,6 +134,8 @@ class UESide:
         elif self._settings.busy == "restart":
             self._drop_work()
             self._start(round)
+        else:
+            self._wire.ignores(self.name, round=round)
 
     def hears(self, kind: MessageKind, signal: Signal) -> None:
         """An answer arrived. One to something that is settled by now means nothing."""
@@ -137,10 +143,14 @@ class UESide:
         if kind == "ack":
             self._learns(signal.number, applied=True)
         elif kind == "grant":
+            doubted = self.doubt is not None
             self._learns(signal.number, applied=granted(signal))
             if self.state == "asking" and self.doubt is None:
                 assert self._held is not None
-                self._upload(self._held)
+                if doubted and not self._wire.decide(self._held)[0]:
+                    self._skip(self._held)  # it knows more now than when it asked
+                else:
+                    self._upload(self._held)
         elif kind == "nack":
             reason, applied = refused(signal)
             self._learns(signal.number, applied=applied)
@@ -155,11 +165,7 @@ class UESide:
         assert self.state == "computing"
         sends, self._urgency = self._wire.decide(message)
         if not sends:
-            self._wire.keep(message)
-            if self._settings.skip == "sent":
-                skip = Signal(self.number, self.base)
-                self._wire.signal(self.name, "skip", skip, round=message.round)
-            self._rest()
+            self._skip(message)
         elif self._settings.grants or self.doubt is not None:
             self.state, self._held, self._tries = "asking", message, 0
             self._ask()
@@ -251,6 +257,13 @@ class UESide:
         assert self._held is not None
         self._wire.keep(self._held)
         self._held = None
+
+    def _skip(self, message: Message) -> None:
+        self._wire.keep(message)
+        if self._settings.skip == "sent":
+            skip = Signal(self.number, self.base)
+            self._wire.signal(self.name, "skip", skip, round=message.round)
+        self._rest()
 
     def _ask(self) -> None:
         self._tries += 1
