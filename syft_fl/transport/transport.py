@@ -136,7 +136,6 @@ class Transport:
         self._sum: Sum | None = None
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self.misses: Callable[[Outgoing], Sequence[str]] | None = None
-        self._last_received: tuple[bytes, ModelContent] | None = None
         self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
 
     @property
@@ -495,15 +494,12 @@ class Transport:
         return min(sum_s, *(medium.next_event_s() for medium in self._media.values()))
 
     def advance(self, to_s: float) -> list[Arrival]:
-        """Let simulated time pass; what arrived, in order of arrival (downlink first at one instant)."""
-        ended: list[tuple[float, str, Transfer]] = []
-        for direction in ("downlink", "uplink"):
-            ended += [(t.end_s, direction, t) for t in self._media[direction].advance(to_s)]
-        ended.sort(key=lambda item: item[0])
-        arrivals = [self._arrive(direction, transfer) for _, direction, transfer in ended]
-        if self._sum is not None and self._sum.end_s <= to_s:
-            arrivals.append(self._arrive_sum(self._sum))
-        return arrivals
+        """Let simulated time pass; what arrived, in order of arrival (downlink first at one instant).
+
+        Both ends know at once what became of each message, and remember it.
+        """
+        arrivals = [self._arrive(landed) for landed in self._landings(to_s)]
+        return arrivals + self._sums_until(to_s)
 
     def land(self, to_s: float) -> list[Landed | Arrival]:
         """As :meth:`advance`, but nothing is settled: the ends of transmissions, for the protocol to decide on.
@@ -512,18 +508,36 @@ class Transport:
         (:meth:`commit`, :meth:`roll_back`, :meth:`acknowledge`). A sum on the air is settled at once, for nobody
         answers it.
         """
-        ended: list[Landed] = []
-        for direction in ("downlink", "uplink"):
-            for transfer in self._media[direction].advance(to_s):
-                ended.append(Landed(*self._landed(direction, transfer)))
-        ended.sort(key=lambda landed: landed.transfer.end_s)
-        if self._sum is not None and self._sum.end_s <= to_s:
-            return [*ended, self._arrive_sum(self._sum)]
-        return list(ended)
+        return [*self._landings(to_s), *self._sums_until(to_s)]
+
+    def _landings(self, to_s: float) -> Iterator[Landed]:
+        """Ends of transmissions, one after another: what is made of one may matter to the next."""
+        ended = [
+            (direction, transfer)
+            for direction in ("downlink", "uplink")
+            for transfer in self._media[direction].advance(to_s)
+        ]
+        for direction, transfer in sorted(ended, key=lambda item: item[1].end_s):
+            yield Landed(*self._landed(direction, transfer))
+
+    def _sums_until(self, to_s: float) -> list[Arrival]:
+        return [self._arrive_sum(self._sum)] if self._sum is not None and self._sum.end_s <= to_s else []
 
     def hand_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
-        """The bytes of a frame as its receivers have them, through the carrier."""
-        return self._handed_over(outgoing, receivers)
+        """The bytes of a frame as they came to the other end, through the carrier.
+
+        Raises:
+            TransportError: the carrier gives receivers of one frame different bytes.
+        """
+        if outgoing.direction == "uplink":
+            return self.carrier.hand_over(outgoing.frame, sender=outgoing.ues[0], receiver=self.hub)
+        for ue in receivers:
+            received = self.carrier.hand_over(outgoing.frame, sender=self.hub, receiver=ue)
+            if received != outgoing.frame:
+                raise TransportError(
+                    f"the carrier gave {ue!r} other bytes than {self.hub!r} sent; all receivers of a frame get the same"
+                )
+        return received
 
     def accept(
         self,
@@ -549,7 +563,7 @@ class Transport:
         if part is not None:
             content = self._remembered(outgoing, part.frame, part.decoded, receivers, keep)
             return Accepted(content, part.frame, None, part.decoded)
-        received = self._handed_over(outgoing, receivers) if data is None else data
+        received = self.hand_over(outgoing, receivers) if data is None else data
         frame = Frame.unpack(received, untouched=received is outgoing.frame)
         if frame.kind != "model":
             return Accepted(_opened(frame), frame, None, None)
@@ -656,14 +670,15 @@ class Transport:
         """The base station no longer counts on any version at a UE: the next model goes to it whole."""
         self.references.unknow(ue, stream)
 
-    def _arrive(self, direction: str, transfer: Transfer) -> Arrival:
-        outgoing, transfer, part = self._landed(direction, transfer)
-        receivers = tuple(ue for ue in outgoing.ues if ue not in transfer.lost)
-        if not receivers:
-            self.roll_back(outgoing)
-            return Arrival(outgoing, transfer, None, 0)
-        content, frame, written = self._hand_on(outgoing, receivers, part)
-        return Arrival(outgoing, transfer, content, frame.samples, written, frame.loss)
+    def _arrive(self, landed: Landed) -> Arrival:
+        if not landed.received:
+            self.roll_back(landed.outgoing)
+            return Arrival(landed.outgoing, landed.transfer, None, 0)
+        accepted = self._hand_on(landed.outgoing, landed.received, landed.part)
+        frame = accepted.frame
+        return Arrival(
+            landed.outgoing, landed.transfer, accepted.content, frame.samples, accepted.written, frame.loss
+        )
 
     def _landed(self, direction: str, transfer: Transfer) -> tuple[Outgoing, Transfer, Part | None]:
         """Write the end of a transmission down; with it, what a part that is enough decodes to."""
@@ -725,48 +740,20 @@ class Transport:
         )
         return None if decoded is None else Part(frame, decoded)
 
-    def _hand_on(
-        self, outgoing: Outgoing, receivers: Sequence[str], part: Part | None = None
-    ) -> tuple[Content, Frame, Written | None]:
-        """Decode what the receivers got from its bytes, and commit it at both ends; content, frame, how it came."""
-        if part is not None:
-            return self._committed(outgoing, part.frame, part.decoded, receivers), part.frame, None
-        received = self._handed_over(outgoing, receivers)
-        frame = Frame.unpack(received, untouched=received is outgoing.frame)
-        if frame.kind == "model":
-            content, written = self._receive(outgoing, frame, receivers)
-            if outgoing.direction == "downlink" and frame.loss is not None:
-                for ue in receivers:
-                    self._told[ue, outgoing.stream] = frame.loss, frame.samples
-            return content, frame, written
-        return _opened(frame), frame, None
-
-    def _handed_over(self, outgoing: Outgoing, receivers: Sequence[str]) -> bytes:
-        """The frame's bytes as they came to the other end."""
+    def _hand_on(self, outgoing: Outgoing, receivers: Sequence[str], part: Part | None = None) -> Accepted:
+        """Decode what the receivers got, and let both ends remember it."""
+        accepted = self.accept(outgoing, receivers, part=part)
+        if accepted.decoded is None:
+            return accepted
         if outgoing.direction == "uplink":
-            return self.carrier.hand_over(outgoing.frame, sender=outgoing.ues[0], receiver=self.hub)
-        for ue in receivers:
-            received = self.carrier.hand_over(outgoing.frame, sender=self.hub, receiver=ue)
-            if received != outgoing.frame:
-                raise TransportError(
-                    f"the carrier gave {ue!r} other bytes than {self.hub!r} sent; all receivers of a frame get the same"
+            if outgoing.encoded is not None:
+                self.commit(outgoing, accepted.decoded)
+        elif self._keeps_references:
+            for ue in receivers:
+                self.references.acknowledge(
+                    ue, outgoing.stream, accepted.frame.serial, accepted.decoded.vector
                 )
-        return received
-
-    def _receive(
-        self, outgoing: Outgoing, frame: Frame, receivers: Sequence[str]
-    ) -> tuple[ModelContent, Written | None]:
-        """Decode a model from its frame, and commit it at both ends."""
-        if self._last_received is not None and self._last_received[0] is outgoing.frame:
-            # The same bytes for one UE after another (unicast): they decode to the same model.
-            content = self._last_received[1]
-            self._acknowledge(receivers, outgoing.stream, frame.serial, content.state.vector)
-            return content, None
-        written, pipeline = self._written(outgoing, frame), self._pipeline(outgoing)
-        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
-        content = self._committed(outgoing, frame, decoded, receivers)
-        sums = outgoing.direction == "uplink" and pipeline.sums
-        return content, written if sums else None
+        return accepted
 
     def _written(self, outgoing: Outgoing, frame: Frame) -> Written:
         """A model's payload, and what both ends know of it now."""
@@ -776,24 +763,6 @@ class Transport:
 
     def _pipeline(self, outgoing: Outgoing) -> Pipeline:
         return outgoing.pipeline or self._settings(outgoing.direction).pipeline(outgoing.ues[0])
-
-    def _committed(
-        self, outgoing: Outgoing, frame: Frame, decoded: Decoded, receivers: Sequence[str]
-    ) -> ModelContent:
-        """A model as it was decoded, once both ends remember it."""
-        direction, stream = outgoing.direction, outgoing.stream
-        if direction == "uplink" and outgoing.encoded is not None:
-            link = (outgoing.ues[0], stream)
-            before = self._sender.get(link, LinkMemory())
-            self._remember(link, self._pipeline(outgoing).committed(outgoing.encoded, decoded, before))
-            if decoded.codec_memory:
-                self._receiver[link] = LinkMemory(codec=decoded.codec_memory)
-        content = self._content(stream, frame, decoded.vector)
-        if direction == "downlink":
-            self._acknowledge(receivers, stream, frame.serial, decoded.vector)
-            if self.downlink.cast == "unicast":
-                self._last_received = (outgoing.frame, content)
-        return content
 
     def _content(self, stream: str, frame: Frame, vector: Vector) -> ModelContent:
         layout = self._layouts[stream]
@@ -843,11 +812,6 @@ class Transport:
         else:
             memories[link] = memory
 
-    def _acknowledge(self, ues: Sequence[str], stream: str, version: int, vector: Vector) -> None:
-        if self._keeps_references:
-            for ue in ues:
-                self.references.acknowledge(ue, stream, version, vector)
-
     def _reference(self, direction: str, message: Message, ue: str) -> int:
         """The version that this message will refer to; 0 where it is no delta."""
         is_delta = message.kind == "model" and self._settings(direction).pipeline(ue).needs_reference
@@ -895,7 +859,7 @@ class Transport:
                 landed, transfer, part = self._landed(outgoing.direction, transfer)
                 if landed is not outgoing:
                     raise TransportError("carry() met a frame that offer() had put on the air; use advance()")
-                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues, part)[0]
+                content = None if transfer.lost else self._hand_on(outgoing, outgoing.ues, part).content
                 return _delivery(outgoing, transfer, content)
 
     @property
@@ -960,7 +924,7 @@ class Transport:
         written = None
         if amendable and outgoing.pipeline is not None and outgoing.pipeline.erasure:
             written = self._written(outgoing, Frame.unpack(outgoing.frame, untouched=True))
-        content, _, _ = self._hand_on(outgoing, outgoing.ues)
+        content = self._hand_on(outgoing, outgoing.ues).content
         # The bytes have done their work, if all of them come: a block of many messages need not keep them.
         frame = b"" if written is None else outgoing.frame
         return Ahead(replace(outgoing, frame=frame, encoded=None, written=written), content, before)
@@ -1023,6 +987,7 @@ class Transport:
         """Let go of all that is remembered of a stream: its model is no more."""
         self.references.forget_stream(stream)
         self._layouts.pop(stream, None)
+        self._last_accepted = None
         for memories in (self._sender, self._receiver, self._told):
             for link in [link for link in memories if link[1] == stream]:
                 del memories[link]
