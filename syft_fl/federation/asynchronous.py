@@ -10,7 +10,8 @@ r"""Rounds that don't wait: the base station makes a model whenever enough has c
 
 At all times ``population.cohort`` UEs are at work (of ``tiers``: that many in each). When one of them has sent, has
 skipped or is gone, the selection names another of those that are not at work, and it is sent the newest model. A
-*round* of the results is then one model of the base station.
+*round* of the results is then one model of the base station. A run in which 300 calls for each UE (of ten at least)
+bring no update ends with a warning: a trigger that silences all, or failures without exception, would have no end.
 """
 
 from __future__ import annotations
