@@ -49,7 +49,10 @@ class Standing:
 
 @runtime_checkable
 class Closing(Protocol):
-    """The settings of a rule: a frozen dataclass with a ``kind``."""
+    """The settings of a rule: a frozen dataclass with a ``kind``.
+
+    One that can't work with any cohort may have ``require_cohort(users)``, as an aggregation rule does.
+    """
 
     kind: ClassVar[str]
 
@@ -78,7 +81,7 @@ class First:
     """With the K-th update.
 
     Attributes:
-        updates: K.
+        updates: K, at most as many as there are UEs in a round.
     """
 
     kind: ClassVar[str] = "first"
@@ -86,6 +89,15 @@ class First:
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, "updates", self.updates, "at least 1")
+
+    def require_cohort(self, users: int) -> None:
+        """Refuse to wait for more updates than can come: that would be ``all`` by another name.
+
+        Raises:
+            ConfigError: they can't.
+        """
+        rule = f"at most {users}, the UEs in a round"
+        require(self.updates <= users, "updates", self.updates, rule, "to wait for all use kind = 'all'")
 
     def closes_s(self, standing: Standing) -> float:
         arrived_s = standing.arrived_s

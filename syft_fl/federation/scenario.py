@@ -102,17 +102,23 @@ class Population:
             "without it all UEs are chosen, and there is nothing to select",
         )
         require(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1")
-        require_cohort = getattr(self.aggregator, "require_cohort", None)
-        if require_cohort is not None:
-            try:
-                require_cohort(self.chosen)
-            except ConfigError as error:
-                raise ConfigError(f"aggregator.{error}") from None
+        self._check("aggregator", "require_cohort", self.chosen)
+        self._check("closing", "require_cohort", self.chosen)
+        self._check("asynchronous", "require_ues", self.ues)
 
     @property
     def chosen(self) -> int:
         """UEs in a round: as many, or where the selection has a deadline at most as many."""
         return self.ues if self.cohort is None else self.cohort
+
+    def _check(self, part: str, check: str, count: int) -> None:
+        """Let a part that has such a check say whether it can do with so many UEs."""
+        check_of_part = getattr(getattr(self, part), check, None)
+        if check_of_part is not None:
+            try:
+                check_of_part(count)
+            except ConfigError as error:
+                raise ConfigError(f"{part}.{error}") from None
 
     @property
     def rule(self) -> Selection:

@@ -228,10 +228,11 @@ class ProportionalFair:
 
         chosen = view.first(sorted(view.ues, key=merit, reverse=True))
         served = set(chosen)
+        # Also of those that can't be chosen now (out of reach, at work): who comes back is not new.
         means_bps = {
             ue: (1 - 1 / self.window) * served_bps.get(ue, 0.0)
             + (rates_bps[ue] / self.window if ue in served else 0.0)
-            for ue in view.ues
+            for ue in dict.fromkeys((*view.ues, *served_bps))
         }
         return chosen, {"served_bps": means_bps}
 

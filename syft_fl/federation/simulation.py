@@ -70,6 +70,9 @@ BS = "bs"
 
 _STREAM = "model"
 
+_CALLS_A_UE = 300
+"""Calls for each UE of a cell (of ten at least) after which a next update is not waited for any more."""
+
 _NO_TRANSFER = Transfer(-1, (), 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0)
 
 
@@ -174,19 +177,30 @@ class Simulation:
         self._pending = []
         going = self._begin(now)
         while not self._is_over(now) and going:
-            going = self._go_on(now)
+            going = not self._in_vain(now) and self._go_on(now)
         record = self._close(now)
         if not going and self.stopped_by is None:
             self.stopped_by = "silence"
             warnings.warn(
-                f"round {self.round}: nobody is in reach or will ever answer, so the run ends here; look at "
-                "population.availability, population.failures and protocol.patience_s",
+                f"round {self.round}: {self._why_silent(now)}, so the run ends here; look at "
+                "population.availability, population.failures, protocol.patience_s and the trigger",
                 UserWarning,
                 stacklevel=2,
             )
         return record
 
     # How a round goes.
+
+    def _in_vain(self, now: Round) -> bool:
+        """Whether an asynchronous mode would call UEs for ever, and none sends enough for a next model."""
+        if self.scenario.population.asynchronous is None:
+            return False
+        return len(now.cohort) >= _CALLS_A_UE * max(10, len(self.ues)) * (1 + len(now.updates))
+
+    def _why_silent(self, now: Round) -> str:
+        if self._in_vain(now):
+            return f"UEs were called {len(now.cohort)} times and sent {len(now.updates)} updates"
+        return "nobody is in reach or will ever answer"
 
     def _begin(self, now: Round) -> bool:
         """Call the first UEs; false: nobody is in reach, or ever will be."""

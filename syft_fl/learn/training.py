@@ -122,7 +122,8 @@ class Training:
         if self.steps is not None:
             return self.steps
         epochs = 1.0 if self.epochs is None else self.epochs
-        return math.ceil(epochs * math.ceil(samples / self._batch(samples)))
+        # 1.1 epochs of 10 batches are 11: the product is a little more.
+        return max(1, math.ceil(epochs * math.ceil(samples / self._batch(samples)) - 1e-9))
 
     def processed(self, samples: int) -> int:
         """Samples that a UE with so many samples goes through in a round, repeats counted.

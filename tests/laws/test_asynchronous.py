@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from syft_fl.errors import ConfigError
 from syft_fl.experiment import parse, run
 from syft_fl.experiment.result import Result
+from syft_fl.federation import Population
 from syft_fl.federation.asynchronous import Cell, FedAsync, FedBuff, Tiers, Update
 from syft_fl.federation.closing import All, Deadline, First, Fraction, Standing, StragglerDrop
 from syft_fl.federation.staleness import ConstantWeight, Hinge, Polynomial
@@ -163,6 +165,24 @@ def test_tiers_are_of_equally_fast_ues() -> None:
     assert memory["tier"] == {"ue1": 0, "ue2": 0, "ue0": 1, "ue3": 1}
 
 
+@pytest.mark.parametrize(("ues", "tiers"), [(5, 4), (6, 4), (10, 3), (7, 7), (1, 1)])
+def test_no_tier_is_empty_and_none_has_two_more_than_another(ues: int, tiers: int) -> None:
+    names = tuple(f"ue{number}" for number in range(ues))
+    cell = Cell(
+        ues=names,
+        free=lambda: names,
+        waiting=frozenset(),
+        arrived=(),
+        cohort=ues,
+        choose=lambda ues, count: ues[:count],
+        duration_s=lambda ue: float(ue[2:]),
+    )
+    groups, _ = Tiers(tiers=tiers).calls(cell, {})
+    assert len(groups) == tiers
+    assert [ue for group in groups for ue in group] == list(names)
+    assert max(map(len, groups)) - min(map(len, groups)) <= 1
+
+
 @pytest.mark.parametrize(
     ("rule", "ages", "weights"),
     [
@@ -195,3 +215,14 @@ def test_closing_rules(rule: Any, closes_s: list[float]) -> None:
     for answers, expected in enumerate(closes_s):
         answered = ANSWERED_S[:answers]
         assert rule.closes_s(Standing(6, answered, answered, 6 - answers)) == expected
+
+
+def test_a_rule_that_waits_for_more_than_there_are_is_refused() -> None:
+    assert Population(ues=6, cohort=4, closing=First(updates=4))
+    with pytest.raises(
+        ConfigError, match=r"closing\.updates = 5 must be at most 4, the UEs in a round; .*'all'"
+    ):
+        Population(ues=6, cohort=4, closing=First(updates=5))
+    assert Population(ues=6, cohort=4, asynchronous=Tiers(tiers=6))
+    with pytest.raises(ConfigError, match=r"asynchronous\.tiers = 7 must be at most ues = 6; each tier"):
+        Population(ues=6, cohort=4, asynchronous=Tiers(tiers=7))

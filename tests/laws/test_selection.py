@@ -156,6 +156,29 @@ def test_proportional_fairness_gives_near_and_far_their_turns_and_the_best_chann
     assert best[3] + best[4] < 0.01 * rounds
 
 
+def test_who_could_not_be_chosen_for_a_time_is_remembered_by_proportional_fairness() -> None:
+    """As of UEs at work in an asynchronous mode: those that have just been served would be new, and be served again."""
+    rates_bps = {"ue0": 4.0, "ue1": 2.0, "ue2": 1.0}
+
+    def view(*ues: str) -> RoundView:
+        measured = Measured(1, rates_bps.__getitem__)
+        return RoundView(1, 0.0, ues, 1, KEY, measured, measured, True, NOTHING, lambda ue: 0)
+
+    rule, state, chosen = ProportionalFair(window=2.0), {}, []
+    for free in (
+        ("ue0", "ue1", "ue2"),
+        ("ue1", "ue2"),
+        ("ue0", "ue2"),
+        ("ue0", "ue1"),
+        ("ue0", "ue1", "ue2"),
+    ):
+        (ue,), state = rule.choose(view(*free), state)
+        chosen.append(ue)
+    # By hand: averages (2, 0, 0), (1, 1, 0), (1/2, 1/2, 1/2), (9/4, 1/4, 1/4); ratios 4/2.25, 2/0.25, 1/0.25.
+    assert chosen == ["ue0", "ue1", "ue2", "ue0", "ue1"]
+    assert state["served_bps"] == {"ue0": 1.125, "ue1": 1.125, "ue2": 0.125}
+
+
 def test_far_below_the_noise_proportional_fairness_gains_the_harmonic_number_for_all_alike() -> None:
     # There a rate is proportional to the fading gain, so whoever is served is the one with the best of n gains:
     # each UE has a turn in n, at H_n times its own mean rate.

@@ -12,6 +12,7 @@ import pytest
 from syft_fl.errors import ConfigError
 from syft_fl.experiment import parse, run
 from syft_fl.experiment.result import Result
+from syft_fl.federation import simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore:rho")  # compute is given, so that times are round numbers
 
@@ -283,6 +284,27 @@ def test_a_run_in_which_nobody_will_ever_answer_ends_and_says_so() -> None:
     with pytest.warns(UserWarning, match="nobody is in reach"):
         result = runs(population={"availability": trace}, protocol=SENT)
     assert len(result.rounds) < 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"trigger": {"kind": "norm", "tau": 1e9}}, "called 60 times and sent 0 updates"),
+        ({"population": {"failures": {"compute": 1.0}}}, "called 60 times and sent 0 updates"),
+    ],
+)
+@pytest.mark.parametrize("mode", [{"kind": "fedasync"}, {"kind": "fedbuff", "buffer": 3}])
+def test_an_asynchronous_run_in_which_nobody_ever_sends_ends_and_says_so(
+    mode: dict[str, Any], changes: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "_CALLS_A_UE", 6)
+    population = {"cohort": 3, "asynchronous": mode} | changes.get("population", {})
+    with pytest.warns(
+        UserWarning, match=rf"^round 1: UEs were {says}, so the run ends here; .* and the trigger"
+    ):
+        result = runs(**changes | {"population": population})
+    assert list(result.rounds["arrived"]) == [0, 0]
+    assert len(result.computations) <= 60
 
 
 @pytest.mark.parametrize(

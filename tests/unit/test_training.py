@@ -117,6 +117,8 @@ def test_steps_go_on_over_epochs_in_the_same_order_as_epochs_do():
         (Training(epochs=3), 12, 150),
         (Training(epochs=0.5), 2, 32),
         (Training(epochs=0.3), 2, 32),
+        (Training(epochs=1e-12), 1, 16),
+        (Training(epochs=1.1, batch_size=5), 11, 55),
         (Training(epochs=1.5), 6, 82),
         (Training(epochs=0.01), 1, 16),
         (Training(steps=1), 1, 16),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from dataclasses import replace
 from typing import Annotated, ClassVar
@@ -20,9 +21,52 @@ from syft_fl.schema import require, schema
 __all__ = ["AllOf", "AnyOf"]
 
 
+class _Together(abc.ABC):
+    """Some rules, all of them asked in every training, and how many of them must say yes."""
+
+    triggers: tuple[Trigger, ...]
+
+    @property
+    @abc.abstractmethod
+    def needed(self) -> int:
+        """How many."""
+
+    @property
+    def history(self) -> int:
+        return max(properties(rule).history for rule in self.triggers)
+
+    @property
+    def reuses(self) -> bool:
+        return any(properties(rule).reuses for rule in self.triggers)
+
+    def __post_init__(self) -> None:
+        _require_rules(self.triggers)
+
+    def decide(self, view: TriggerView, memory: Memory) -> Decision:
+        decoded = functools.cache(view.decoded)  # encoded once, whoever asks
+        decisions = [
+            rule.decide(
+                replace(
+                    view,
+                    key=view.key / index,
+                    decoded=decoded,
+                    earlier=view.earlier[: properties(rule).history],
+                ),
+                memory.get(str(index), {}),
+            )
+            for index, rule in enumerate(self.triggers)
+        ]
+        return compared(
+            float(sum(decision.send for decision in decisions)),
+            float(self.needed),
+            sent={str(index): decision.sent for index, decision in enumerate(decisions) if decision.sent},
+            kept={str(index): decision.kept for index, decision in enumerate(decisions) if decision.kept},
+        )
+
+
 @TRIGGERS
 @schema
-class AllOf:
+class AllOf(_Together):
     """Send when all of these rules would.
 
     .. code-block:: toml
@@ -42,24 +86,14 @@ class AllOf:
 
     triggers: tuple[Annotated[Trigger, TRIGGERS], ...]
 
-    def __post_init__(self) -> None:
-        _require_rules(self.triggers)
-
     @property
-    def history(self) -> int:
-        return _history(self.triggers)
-
-    @property
-    def reuses(self) -> bool:
-        return _reuses(self.triggers)
-
-    def decide(self, view: TriggerView, memory: Memory) -> Decision:
-        return _together(self.triggers, view, memory, needed=len(self.triggers))
+    def needed(self) -> int:
+        return len(self.triggers)
 
 
 @TRIGGERS
 @schema
-class AnyOf:
+class AnyOf(_Together):
     """Send when any of these rules would; else as :class:`AllOf`. Compared: how many say yes with 1.
 
     .. code-block:: toml
@@ -74,44 +108,9 @@ class AnyOf:
 
     triggers: tuple[Annotated[Trigger, TRIGGERS], ...]
 
-    def __post_init__(self) -> None:
-        _require_rules(self.triggers)
-
     @property
-    def history(self) -> int:
-        return _history(self.triggers)
-
-    @property
-    def reuses(self) -> bool:
-        return _reuses(self.triggers)
-
-    def decide(self, view: TriggerView, memory: Memory) -> Decision:
-        return _together(self.triggers, view, memory, needed=1)
-
-
-def _together(rules: tuple[Trigger, ...], view: TriggerView, memory: Memory, *, needed: int) -> Decision:
-    decoded = functools.cache(view.decoded)  # encoded once, whoever asks
-    decisions = [
-        rule.decide(
-            replace(view, key=view.key / index, decoded=decoded, earlier=view.earlier[: _history((rule,))]),
-            memory.get(str(index), {}),
-        )
-        for index, rule in enumerate(rules)
-    ]
-    return compared(
-        float(sum(decision.send for decision in decisions)),
-        float(needed),
-        sent={str(index): decision.sent for index, decision in enumerate(decisions) if decision.sent},
-        kept={str(index): decision.kept for index, decision in enumerate(decisions) if decision.kept},
-    )
-
-
-def _history(rules: tuple[Trigger, ...]) -> int:
-    return max(properties(rule).history for rule in rules)
-
-
-def _reuses(rules: tuple[Trigger, ...]) -> bool:
-    return any(properties(rule).reuses for rule in rules)
+    def needed(self) -> int:
+        return 1
 
 
 def _require_rules(rules: tuple[Trigger, ...]) -> None:

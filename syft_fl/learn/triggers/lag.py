@@ -52,7 +52,7 @@ class LAG:
     Attributes:
         rounds: :math:`D`, differences of models that are looked at, at least 1.
         weight: :math:`w`, the sum of the :math:`\xi_d = w/D`; at least 0, 0 sends always.
-        silence_limit: the most trainings in a row without sending; the one after is sent whatever the numbers are.
+        silence_limit: C; after more than C silent trainings, which is C + 1, the next is sent whatever the numbers are.
             None: without a limit, as published.
 
     Source: T. Chen, G. B. Giannakis, T. Sun and W. Yin, *LAG: Lazily Aggregated Gradient for Communication-Efficient

@@ -40,7 +40,7 @@ class LAQ:
         rounds: :math:`D`, differences of models that are looked at, at least 1. Those of models that there are not
             are 0.
         weight: :math:`w`, the sum of the :math:`\xi_d`; at least 0.
-        silence_limit: C, the most trainings in a row without sending, at least 0; the one after is sent.
+        silence_limit: C, at least 0; after more than C silent trainings, which is C + 1, the next is sent.
 
     Source: J. Sun, T. Chen, G. B. Giannakis and Z. Yang, *Communication-Efficient Distributed Learning via Lazily
     Aggregated Quantized Gradients*, 2019, criterion (7) with :math:`D = 10, \xi_d = 0.8/D, C = 100`. Differs from it

@@ -52,7 +52,7 @@ class TriggerView:
         received: [entries] the model received, as it was decoded.
         earlier: [entries] of each, the models received before it, newest first; at most the rule's ``history``.
         loss: mean training loss of this local training.
-        silence: trainings since the UE sent last in which it did not send; before its first: all of them so far.
+        silence: trainings since the last one whose update arrived; before its first: all of them so far.
         samples: of the UE.
         learning_rate: of this round.
         users: UEs in the cell, M.
