@@ -49,12 +49,12 @@ class Key:
 
     def digest(self, size: int = 16) -> bytes:
         """``size`` bytes (at most 64) that stand for this seed and path."""
-        state = hashlib.blake2b(str(self.seed).encode(), digest_size=size)
+        parts = [str(self.seed).encode()]
         for name in self.path:
             data = name.encode()
             # The length in front keeps ("a", "bc") and ("ab", "c") apart.
-            state.update(len(data).to_bytes(4, "little") + data)
-        return state.digest()
+            parts += (len(data).to_bytes(4, "little"), data)
+        return hashlib.blake2b(b"".join(parts), digest_size=size).digest()
 
     def integer(self, bits: int = 63) -> int:
         """A whole number, uniform in 0 … 2**bits - 1 (bits at most 64)."""

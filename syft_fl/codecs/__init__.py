@@ -59,7 +59,7 @@ Example:
 from __future__ import annotations
 
 from syft_fl.codecs.adaptive import Adaptive, AdaQuantFL, DAdaQuant, Scheduled
-from syft_fl.codecs.batch import decode_batch, encode_batch
+from syft_fl.codecs.batch import decode_batch, encode_batch, side_by_side
 from syft_fl.codecs.clipped import Clipped
 from syft_fl.codecs.codec import CODECS, Codec, Context, Erasable, Gaps, Memory, Part, Payload, Summing
 from syft_fl.codecs.dithered import Dithered
@@ -131,5 +131,6 @@ __all__ = [
     "encode_batch",
     "erasable_kinds",
     "needs_loss",
+    "side_by_side",
     "why_not_erasable",
 ]

@@ -23,9 +23,14 @@ from syft_fl.codecs.scales import VectorsDifferError
 from syft_fl.errors import CodecError
 from syft_fl.vectors import Vector
 
-__all__ = ["decode_batch", "encode_batch"]
+__all__ = ["decode_batch", "encode_batch", "side_by_side"]
 
 _ENTRIES = 2**19  # of all vectors that are done side by side
+
+
+def side_by_side(codec: Codec, length: int) -> int:
+    """How many vectors of so many entries a codec does side by side; 1: one after another."""
+    return max(_ENTRIES // max(length, 1), 1) if isinstance(codec, BatchQuantiser) else 1
 
 
 def encode_batch(codec: Codec, xs: torch.Tensor, ctxs: Sequence[Context]) -> list[tuple[Payload, Memory]]:

@@ -17,6 +17,7 @@ Aggregation and testing at the base station take no simulated time.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,7 @@ from syft_fl.keys import Key
 from syft_fl.learn import (
     Job,
     Loop,
+    Outcome,
     Scaffold,
     build_seeded,
     evaluate,
@@ -144,6 +146,11 @@ class Simulation:
             ("uplink", "downlink"), float32_bits(float32_state(scenario.population.aggregator, self.model))
         )
         self._jobs: dict[str, int] = {}
+        # Of UEs that will have computed soon: what comes out, and the message of it.
+        self._outcomes: dict[str, Outcome] = {}
+        self._messages: dict[str, Message] = {}
+        plain = not scenario.event_triggered and self.variates is None and scenario.uplink.analog is None
+        self.transport.looks_ahead = plain
         self._deciding = self._new_deciding()
         if scenario.population.failures is not None or scenario.population.availability is not None:
             self.transport.misses = self._misses
@@ -487,8 +494,10 @@ class Simulation:
     # What happens at UEs.
 
     def _on_computed(self, ue: UE) -> None:
+        self._look_ahead(ue.name)
         work = self._work[ue.name] = replace(self._work[ue.name], computing=False)
-        outcome = self._engine.result(self._jobs.pop(ue.name))
+        outcome = self._outcome(ue.name)
+        del self._outcomes[ue.name]
         if not outcome.report.finite:
             # Said here and not left to the codec: a user's own need not look.
             raise CodecError(
@@ -497,7 +506,39 @@ class Simulation:
             )
         self._charge(ue.name, work.round, work.samples)
         self._now.losses[ue.name] = (outcome.report.loss, outcome.report.samples)
-        message = Message(
+        message = self._messages.pop(ue.name, None) or self._message(ue, work, outcome)
+        if self._now.summing is not None:
+            self._exchange.ue(ue.name).rests()
+            self._now.summing.computed(message, now_s=self.clock.now_s)
+            return
+        self._exchange.computed(message)
+
+    def _outcome(self, ue: str) -> Outcome:
+        """What a UE's training comes to."""
+        if ue not in self._outcomes:
+            self._outcomes[ue] = self._engine.result(self._jobs.pop(ue))
+        return self._outcomes[ue]
+
+    def _look_ahead(self, first: str) -> None:
+        """Let the transport write side by side what a UE and those that compute beside it will send, where that pays.
+
+        In plain rounds all of them will send, whatever happens.
+        """
+        if not self.transport.looks_ahead or first in self._messages:
+            return
+        most = self.transport.side_by_side(first, self.layout.length)
+        if most == 1:
+            return
+        later = (ue for ue in self._jobs if ue in self.ues and ue != first)
+        for ue in (first, *list(itertools.islice(later, most - 1))):
+            outcome = self._outcome(ue)
+            if outcome.report.finite:
+                self._messages[ue] = self._message(self.ues[ue], self._work[ue], outcome)
+        self.transport.look_ahead(list(self._messages.values()))
+
+    def _message(self, ue: UE, work: Work, outcome: Outcome) -> Message:
+        """What a UE sends of what it has computed."""
+        return Message(
             "model",
             ue.name,
             BS,
@@ -508,11 +549,6 @@ class Simulation:
             loss=outcome.report.loss,
             reference=self._exchange.ue(ue.name).base if self.transport.keeps_references else None,
         )
-        if self._now.summing is not None:
-            self._exchange.ue(ue.name).rests()
-            self._now.summing.computed(message, now_s=self.clock.now_s)
-            return
-        self._exchange.computed(message)
 
     def _on_failed(self, ue: str, work: Work) -> None:
         self._exchange.ue(ue).stops()

@@ -185,33 +185,48 @@ Law = Callable[[Key], float]
 """One draw of a power gain from a key."""
 
 
-@dataclass(frozen=True, slots=True)
+class _Draws:
+    """One draw per UE and block. Those of the block asked for last are kept, for a medium asks several times."""
+
+    def __init__(self, key: Key, law: Law) -> None:
+        self._key, self._law = key, law
+        self._block: int | None = None
+        self._gains: dict[str, float] = {}
+
+    def gain(self, ue: str, block: int) -> float:
+        if block != self._block:
+            self._block, self._gains = block, {}
+        gain = self._gains.get(ue)
+        if gain is None:
+            gain = self._gains[ue] = self._law(self._key / ue / block)
+        return gain
+
+
 class _PerRound:
     """One draw per UE and the caller's block."""
 
-    key: Key
-    law: Law
+    def __init__(self, key: Key, law: Law) -> None:
+        self._draws = _Draws(key, law)
 
     def gain(self, ue: str, *, block: int, time_s: float) -> float:
-        return self.law(self.key / ue / block)
+        return self._draws.gain(ue, block)
 
     def steady_until_s(self, *, time_s: float) -> float:
         return math.inf
 
 
-@dataclass(frozen=True, slots=True)
 class _PerTime:
     """One draw per UE and coherence time: one realisation h(t) for all callers."""
 
-    key: Key
-    law: Law
-    coherence_s: float
+    def __init__(self, key: Key, law: Law, coherence_s: float) -> None:
+        self._draws = _Draws(key, law)
+        self._coherence_s = coherence_s
 
     def gain(self, ue: str, *, block: int, time_s: float) -> float:
-        return self.law(self.key / ue / step_number(time_s, self.coherence_s))
+        return self._draws.gain(ue, step_number(time_s, self._coherence_s))
 
     def steady_until_s(self, *, time_s: float) -> float:
-        return next_step_s(time_s, self.coherence_s)
+        return next_step_s(time_s, self._coherence_s)
 
 
 def _blocks(key: Key, law: Law, block: Block, coherence_s: float) -> Fading:

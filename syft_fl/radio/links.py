@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_fl.radio.medium import FlatLink, Link
+from syft_fl.radio.medium import FlatLink, Link, LossyLink
 from syft_fl.radio.offers import never
 
 __all__ = ["Links"]
@@ -44,6 +44,7 @@ class Links:
         # Asking a protocol's isinstance takes longer than many a rate.
         self._flat = common if isinstance(common, FlatLink) else None
         self._own: dict[str, Link] = {}
+        self.lossy = isinstance(common, LossyLink)
 
     def set(self, ue: str | None, link: Link) -> None:
         """Give a UE a link of its own; None: all that have none."""
@@ -52,6 +53,7 @@ class Links:
             self._flat = link if isinstance(link, FlatLink) else None
         else:
             self._own[ue] = link
+        self.lossy = any(isinstance(each, LossyLink) for each in self.all())
 
     def of(self, ue: str) -> Link:
         """The link of a UE."""

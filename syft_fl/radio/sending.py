@@ -65,7 +65,7 @@ def retransmission_of(link: Link) -> Retransmission | None:
 
 def sending_of(offer: Offer, links: Links) -> Sending | None:
     """An offer on its way; None: none of its links loses anything, so it goes as it is."""
-    if not any(map(retransmission_of, links.among(offer.ues))):
+    if not links.lossy or not any(map(retransmission_of, links.among(offer.ues))):
         return None
     receivers = [
         Receiver(ue, links.of(ue), serial) for ue, serial in zip(offer.ues, offer.serials, strict=True)

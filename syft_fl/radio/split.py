@@ -63,6 +63,8 @@ class SplitMedium:
         self._links = link if isinstance(link, Links) else Links(link)
         self._share = 1.0 / subchannels
         self._offers = Offers()
+        # Of an offer that waits: its rate, where that is known and never changes.
+        self._rates_bps: dict[Ticket, float] = {}
         # A heap: when each subchannel is free.
         self._free_s = [0.0] * subchannels
 
@@ -74,7 +76,9 @@ class SplitMedium:
             ClockError: the time is infinite or not a number.
         """
         offer = self._offers.made(ues, bits, now_s=now_s, block=block)
-        self._steady(offer, offer.ready_s)
+        rate_bps, until_s = self._steady(offer, offer.ready_s)
+        if until_s == math.inf:
+            self._rates_bps[offer.ticket] = rate_bps
         return self._offers.add(offer)
 
     def next_event_s(self) -> float:
@@ -127,6 +131,7 @@ class SplitMedium:
         flight = self._carry(offer, start_s)
         links = self._links.among(offer.ues)
         self._offers.take()
+        self._rates_bps.pop(offer.ticket, None)
         heapq.heapreplace(self._free_s, flight.off_air_s)
         transfer = Transfer(
             ticket=offer.ticket,
@@ -193,6 +198,9 @@ class SplitMedium:
 
     def _steady(self, offer: Offer, time_s: float) -> tuple[float, float]:
         """Rate [bit/s] of the slowest UE of an offer at a time, and until when [s] it holds."""
+        known_bps = self._rates_bps.get(offer.ticket)
+        if known_bps is not None:
+            return known_bps, math.inf
         rate_bps, ue = min(
             (self._links.rate_bps(ue, share=self._share, block=offer.block, time_s=time_s), ue)
             for ue in offer.ues

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+import torch
+
 from syft_fl.codecs import Codec, Context, Erasable, Float32, Gaps, Memory, Payload, Summing, needs_loss
 from syft_fl.codecs.scales import FLOAT32_MAX
 from syft_fl.vectors import Vector
@@ -141,11 +143,11 @@ class Pipeline:
             return cls(codec, (), erasure)
         return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure)
 
-    @property
+    @cached_property
     def needs_reference(self) -> bool:
         return bool(self.layers)
 
-    @property
+    @cached_property
     def feeds_back(self) -> bool:
         """Whether the sender keeps what a message lost, for the next one."""
         return ErrorFeedback() in self.layers
@@ -160,6 +162,19 @@ class Pipeline:
         for layer in self.layers:
             x = layer.outgoing(x, memory, reference)
         return x
+
+    def differences(
+        self,
+        xs: Sequence[Vector],
+        *,
+        references: Sequence[Vector | None],
+        memories: Sequence[LinkMemory],
+    ) -> Vector:
+        """[vectors, entries] the :meth:`difference` of each."""
+        if self.layers == (Delta(),) and all(reference is references[0] for reference in references):
+            return Delta().outgoing(torch.stack(list(xs)), memories[0], references[0])
+        each = zip(xs, references, memories, strict=True)
+        return torch.stack([self.difference(x, reference=ref, memory=memory) for x, ref, memory in each])
 
     def encode(
         self, x: Vector, *, reference: Vector | None, memory: LinkMemory, ctx: Context
@@ -184,6 +199,10 @@ class Pipeline:
             whole, _ = _WHOLE.decode(payload, ctx=ctx)
             return Decoded(whole, whole, ctx.memory)
         from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
+        return self.decoded(from_codec, reference=reference, codec_memory=codec_memory)
+
+    def decoded(self, from_codec: Vector, *, reference: Vector | None, codec_memory: Memory) -> Decoded:
+        """What came out of the codec, taken through the layers."""
         return Decoded(self._incoming(from_codec, reference), from_codec, codec_memory)
 
     def decode_part(
@@ -220,7 +239,7 @@ class Pipeline:
             y = layer.incoming(y, reference)
         return y
 
-    @property
+    @cached_property
     def sums(self) -> bool:
         """Whether differences to what both ends hold add up in code space.
 

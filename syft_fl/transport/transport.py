@@ -40,6 +40,7 @@ from syft_fl.transport.frame import (
 )
 from syft_fl.transport.layers import Decoded, Encoded, LinkMemory, Pipeline
 from syft_fl.transport.ledger import Entry, Ledger
+from syft_fl.transport.lookahead import Lookahead, Reading, Writing
 from syft_fl.transport.message import Content, Delivery, Message, ModelContent, Signal
 from syft_fl.transport.outgoing import (
     Accepted,
@@ -65,6 +66,8 @@ _DOWNLOADS = "/downloads"
 
 _SIGNALS = ("skip", "request", "grant", "ack", "nack", "hello", "bye")
 
+_NOTHING = LinkMemory()
+
 _Memories = dict[tuple[str, str], LinkMemory]
 
 
@@ -84,6 +87,8 @@ class Transport:
     Attributes:
         misses: those of a frame's UEs to or from whom it does not come, whatever the link does, since they are out of
             reach or break off; None: nobody.
+        looks_ahead: whether uploads on the air may be decoded side by side before they arrive, where their codec can.
+            That saves time and changes nothing, so long as most of them arrive and are of use.
 
     Example:
         >>> import torch
@@ -137,6 +142,9 @@ class Transport:
         self._in_flight: dict[tuple[str, int], Outgoing] = {}
         self.misses: Callable[[Outgoing], Sequence[str]] | None = None
         self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
+        self._last_opened: tuple[bytes, Frame] | tuple[None, None] = (None, None)
+        self.looks_ahead = False
+        self._lookahead = Lookahead()
 
     @property
     def uplink(self) -> Uplink:
@@ -311,25 +319,11 @@ class Transport:
         content = message.content
         reference, pipeline, encoded, side, loss = 0, None, None, b"", None
         if isinstance(content, ModelContent):
-            self._layouts.setdefault(message.stream, content.layout)
             reference = self._reference(direction, message, ues[0])
-            ctx = self._context(direction, ues, message.stream, serial, message.round)
+            pipeline = self._settings(direction).pipeline(ues[0])
             if any(self._up.pipeline(ue).needs_loss for ue in ues):
                 loss = message.loss
-                if direction == "uplink":
-                    ctx = self._informed(ctx, ues[0], message)
-            pipeline = self._settings(direction).pipeline(ues[0])
-            try:
-                payload, encoded = pipeline.encode(
-                    content.state.vector,
-                    reference=self.references.vector(reference),
-                    memory=self._sender.get((ues[0], message.stream), LinkMemory()),
-                    ctx=ctx,
-                )
-            except CodecError as error:
-                raise CodecError(
-                    f"{message.sender}'s {message.stream} in round {message.round}: {error}"
-                ) from None
+            payload, encoded = self._encode(direction, message, content, ues, serial, reference)
             side = pack_tensors(list(content.state.buffers.values()))
             raw_bits = 32 * content.layout.length + 8 * len(side)
         elif isinstance(content, Signal):
@@ -370,6 +364,78 @@ class Transport:
             pipeline=pipeline,
             encoded=encoded,
         )
+
+    def _encode(
+        self,
+        direction: str,
+        message: Message,
+        content: ModelContent,
+        ues: tuple[str, ...],
+        serial: int,
+        reference: int,
+    ) -> tuple[Payload, Encoded]:
+        """What a model is written as."""
+        if direction == "uplink":
+            ready = self._lookahead.written(
+                message,
+                serial=serial,
+                reference=self.references.vector(reference),
+                memory=self._sender.get((ues[0], message.stream), _NOTHING),
+            )
+            if ready is not None:
+                return ready[1:]
+        writing = self._writing(direction, message, content, ues, serial, reference)
+        try:
+            return writing.pipeline.encode(
+                writing.x, reference=writing.reference, memory=writing.memory, ctx=writing.ctx
+            )
+        except CodecError as error:
+            raise CodecError(
+                f"{message.sender}'s {message.stream} in round {message.round}: {error}"
+            ) from None
+
+    def _writing(
+        self,
+        direction: str,
+        message: Message,
+        content: ModelContent,
+        ues: tuple[str, ...],
+        serial: int,
+        reference: int,
+    ) -> Writing:
+        """All that a model is encoded with."""
+        self._layouts.setdefault(message.stream, content.layout)
+        ctx = self._context(direction, ues, message.stream, serial, message.round)
+        if direction == "uplink" and self._up.pipeline(ues[0]).needs_loss:
+            ctx = self._informed(ctx, ues[0], message)
+        return Writing(
+            message,
+            self._settings(direction).pipeline(ues[0]),
+            content.state.vector,
+            self.references.vector(reference),
+            self._sender.get((ues[0], message.stream), _NOTHING),
+            ctx,
+        )
+
+    def side_by_side(self, ue: str, length: int) -> int:
+        """How many UEs' models of so many entries are worth being looked ahead to at a time; 1: it is of no use."""
+        return self._lookahead.vectors(self._up.pipeline(ue), length)
+
+    def look_ahead(self, messages: Sequence[Message]) -> None:
+        """Encode side by side the models that UEs are about to send, each by itself and none twice.
+
+        This saves time and changes nothing: what a UE sends after all, from another model or memory, is encoded anew.
+        """
+        alike: dict[int, list[Writing]] = {}
+        for message in messages:
+            ue, content = message.sender, message.content
+            assert isinstance(content, ModelContent)
+            reference = self._reference("uplink", message, ue)
+            writing = self._writing("uplink", message, content, (ue,), self._serials[ue] + 1, reference)
+            if not writing.is_whole:
+                alike.setdefault(id(writing.pipeline), []).append(writing)
+        for writings in alike.values():
+            self._lookahead.write(writings)
 
     def offer(self, outgoing: Outgoing, *, now_s: float) -> None:
         """Hand a prepared frame to the medium.
@@ -539,6 +605,16 @@ class Transport:
                 )
         return received
 
+    def opened(self, outgoing: Outgoing, data: bytes) -> Frame:
+        """Received bytes taken apart.
+
+        Raises:
+            FrameError: damaged, or no frame.
+        """
+        if data is not self._last_opened[0]:
+            self._last_opened = data, Frame.unpack(data, untouched=data is outgoing.frame)
+        return self._last_opened[1]
+
     def accept(
         self,
         outgoing: Outgoing,
@@ -564,7 +640,7 @@ class Transport:
             content = self._remembered(outgoing, part.frame, part.decoded, receivers, keep)
             return Accepted(content, part.frame, None, part.decoded)
         received = self.hand_over(outgoing, receivers) if data is None else data
-        frame = Frame.unpack(received, untouched=received is outgoing.frame)
+        frame = self.opened(outgoing, received)
         if frame.kind != "model":
             return Accepted(_opened(frame), frame, None, None)
         if outgoing.direction == "downlink":
@@ -581,13 +657,43 @@ class Transport:
             _, content, decoded = self._last_accepted
             self._hold(receivers, outgoing.stream, frame, content.state.vector, keep)
             return Accepted(content, frame, None, decoded)
-        written, pipeline = self._written(outgoing, frame), self._pipeline(outgoing)
-        decoded = pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+        pipeline = self._pipeline(outgoing)
+        written, decoded = self._decoded(outgoing, frame, received, pipeline)
         content = self._remembered(outgoing, frame, decoded, receivers, keep)
         if outgoing.direction == "downlink":
             self._last_accepted = (received, content, decoded)
         sums = outgoing.direction == "uplink" and pipeline.sums
         return Accepted(content, frame, written if sums else None, decoded)
+
+    def _decoded(
+        self, outgoing: Outgoing, frame: Frame, received: bytes, pipeline: Pipeline
+    ) -> tuple[Written, Decoded]:
+        """What a model's payload decodes to; those on the air behind it are decoded with it where that pays."""
+        if self.looks_ahead and outgoing.direction == "uplink":
+            ue, reference = outgoing.ues[0], self.references.vector(frame.reference)
+            ready = self._lookahead.decoded(ue, received, reference)
+            if ready is None and received is outgoing.frame:
+                self._read_ahead(outgoing, frame, pipeline)
+                ready = self._lookahead.decoded(ue, received, reference)
+            if ready is not None:
+                return ready
+        written = self._written(outgoing, frame)
+        return written, pipeline.decode(written.payload, reference=written.reference, ctx=written.ctx)
+
+    def _read_ahead(self, outgoing: Outgoing, frame: Frame, pipeline: Pipeline) -> None:
+        most = self._lookahead.vectors(pipeline, self._layouts[outgoing.stream].length)
+        if most == 1:
+            return
+        readings = {outgoing.ues[0]: Reading(pipeline, outgoing.frame, self._written(outgoing, frame))}
+        for other in self._in_flight.values():
+            if len(readings) == most:
+                break
+            if other.pipeline is not pipeline or other.direction != "uplink":
+                continue
+            if not self._lookahead.knows(other.ues[0], other.frame):
+                written = self._written(other, Frame.unpack(other.frame, untouched=True))
+                readings[other.ues[0]] = Reading(pipeline, other.frame, written)
+        self._lookahead.read(readings)
 
     def _remembered(
         self,
@@ -688,6 +794,8 @@ class Transport:
             lost = tuple(ue for ue in outgoing.ues if ue in missed or ue in transfer.lost)
             gaps = tuple(gap for gap in transfer.gaps if gap[0] not in missed)
             transfer = replace(transfer, lost=lost, gaps=gaps)
+        if transfer.lost and outgoing.direction == "uplink":
+            self._lookahead.drop(outgoing.ues[0])
         part = self._part(outgoing, transfer) if transfer.lost else None
         if part is not None:
             transfer = replace(transfer, lost=())
@@ -988,6 +1096,7 @@ class Transport:
         self.references.forget_stream(stream)
         self._layouts.pop(stream, None)
         self._last_accepted = None
+        self._lookahead.forget()
         for memories in (self._sender, self._receiver, self._told):
             for link in [link for link in memories if link[1] == stream]:
                 del memories[link]

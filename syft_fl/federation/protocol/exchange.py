@@ -221,7 +221,7 @@ class Exchange:
     def deliver_down(self, outgoing: Outgoing, ue: str, data: bytes) -> None:
         """Bytes of the base station have come to a UE. Damaged ones are as good as lost."""
         try:
-            frame = Frame.unpack(data, untouched=data is outgoing.frame)
+            frame = self._transport.opened(outgoing, data)
         except FrameError:
             return
         end = self.ue(ue)
@@ -257,7 +257,7 @@ class Exchange:
     def deliver_up(self, outgoing: Outgoing, data: bytes, *, part: Part | None = None) -> None:
         """Bytes of a UE have come to the base station. Damaged ones are as good as lost."""
         try:
-            frame = part.frame if part else Frame.unpack(data, untouched=data is outgoing.frame)
+            frame = part.frame if part else self._transport.opened(outgoing, data)
         except FrameError:
             return
         (ue,) = outgoing.ues
