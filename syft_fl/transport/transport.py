@@ -16,6 +16,7 @@ UEs add up, :meth:`Transport.aggregate` takes the mean of a round in code space.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,6 +145,7 @@ class Transport:
         self._last_accepted: tuple[bytes, ModelContent, Decoded] | None = None
         self._last_opened: tuple[bytes, Frame] | tuple[None, None] = (None, None)
         self.looks_ahead = False
+        self._just_landed: list[Outgoing] = []
         self._lookahead = Lookahead()
 
     @property
@@ -574,7 +576,9 @@ class Transport:
         (:meth:`commit`, :meth:`roll_back`, :meth:`acknowledge`). A sum on the air is settled at once, for nobody
         answers it.
         """
-        return [*self._landings(to_s), *self._sums_until(to_s)]
+        landed = list(self._landings(to_s))
+        self._just_landed = [one.outgoing for one in landed if one.received]
+        return [*landed, *self._sums_until(to_s)]
 
     def _landings(self, to_s: float) -> Iterator[Landed]:
         """Ends of transmissions, one after another: what is made of one may matter to the next."""
@@ -685,12 +689,13 @@ class Transport:
         if most == 1:
             return
         readings = {outgoing.ues[0]: Reading(pipeline, outgoing.frame, self._written(outgoing, frame))}
-        for other in self._in_flight.values():
+        behind = itertools.dropwhile(lambda other: other is not outgoing, self._just_landed)
+        for other in (*behind, *self._in_flight.values()):
             if len(readings) == most:
                 break
             if other.pipeline is not pipeline or other.direction != "uplink":
                 continue
-            if not self._lookahead.knows(other.ues[0], other.frame):
+            if other is not outgoing and not self._lookahead.knows(other.ues[0], other.frame):
                 written = self._written(other, Frame.unpack(other.frame, untouched=True))
                 readings[other.ues[0]] = Reading(pipeline, other.frame, written)
         self._lookahead.read(readings)
