@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from syft_fl.data import Dataset
@@ -40,5 +42,12 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
         raise ConfigError(
             f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
             "use GroupNorm, or leave uplink.analog out"
+        )
+    if scenario.training.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn(
+            "training.precision = 'bf16': this processor has no instructions for bfloat16, so training takes several "
+            "times as long as in float32; leave training.precision out to be quicker",
+            UserWarning,
+            stacklevel=2,
         )
     scenario.carrier.open("bs").close()

@@ -86,11 +86,13 @@ class DocumentCNN:
 class _DocumentNet(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU())
+        self.conv = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3))
         self.fc = nn.Sequential(nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Linear(128, classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(self.conv(x), 2).flatten(1)
+        # The script's ReLU comes before its pooling. The largest of four, cut off at 0, is the same either way; this
+        # one is a quarter of the work.
+        x = F.relu(F.max_pool2d(self.conv(x), 2)).flatten(1)
         return F.log_softmax(self.fc(x), dim=1)
 
 

@@ -149,6 +149,7 @@ TRAININGS = {
     "adam": Training(batch_size=4, optimizer="adam", learning_rate=0.01, weight_decay=1e-3),
     "adamw": Training(batch_size=4, optimizer="adamw", learning_rate=0.01),
     "fedprox": Training(batch_size=4, epochs=2, proximal_mu=0.5),
+    "channels_last": Training(batch_size=4, epochs=2, momentum=0.5, layout="channels-last"),
 }
 # Ragged: a last short batch, a UE with a single sample, one whose samples are one batch.
 SIZES = (9, 4, 14, 1, 8, 7)
@@ -250,6 +251,29 @@ def test_an_engine_gives_the_outcomes_of_the_loop(
 ) -> None:
     for name in names(model, PLAIN):
         assert_as_loop(opened, model, name, jobs(build(name), training))
+
+
+@every_engine
+def test_half_the_precision_is_the_same_half_everywhere(opened: Opened, model: EngineModel) -> None:
+    training = Training(batch_size=4, precision="bf16", layout="channels-last")
+    for name in names(model, PLAIN):
+        work = jobs(build(name), training)
+        if model.kind not in ROUNDED:
+            assert_as_loop(opened, model, name, work)
+            continue
+        # A sum in another order may be rounded to another of 2**8 steps.
+        expected = outcomes(LoopEngine(build(name), Layout.of(build(name))), work)
+        for one, other, job in zip(outcomes(opened(model, name), work), expected, work, strict=True):
+            way = (other.state.vector - job.state.vector).norm()
+            assert (one.state.vector - other.state.vector).norm() <= 0.05 * way
+
+
+@every_engine
+def test_a_layout_lasts_no_longer_than_its_training(opened: Opened, model: EngineModel) -> None:
+    last, plain_layout = Training(batch_size=4, layout="channels-last"), Training(batch_size=4)
+    for name in names(model, PLAIN):
+        for training in (last, plain_layout):
+            assert_as_loop(opened, model, name, jobs(build(name), training))
 
 
 @every_engine

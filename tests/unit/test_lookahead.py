@@ -39,7 +39,8 @@ def simulation(**uplink: Any) -> Simulation:
             "population": {"ues": 9, "cohort": 7},
             "training": {"batch_size": 8},
             "compute": {"kind": "per_sample", "seconds_per_sample": 1e-3},
-            "uplink": {"link": {"kind": "constant", "rate_bps": 5e4}} | uplink,  # slow: several at once on the air
+            "uplink": {"link": {"kind": "constant", "rate_bps": 5e4}}
+            | uplink,  # slow: several at once on the air
             "stop": {"rounds": 6},
         }
     )

@@ -36,7 +36,8 @@ _STACK_BYTES = 2**25
 class Batched:
     """All UEs at once in stacked operations, when the first outcome is asked for; the fastest for small linear layers.
 
-    Equal to ``loop`` to 1e-5 of the update, not to the bit. Convolutions gain nothing on a CPU.
+    Equal to ``loop`` to 1e-5 of the update, not to the bit. Convolutions gain nothing on a CPU, and ``training.layout``
+    changes nothing.
 
     Attributes:
         chunk: UEs in a stack; None: as many as have 32 MiB of parameters.
@@ -199,7 +200,10 @@ class _Stacks:
     def _loss(
         self, trained: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
     ) -> Tensor:
-        scores = functional_call(self._module, trained | fixed, (x,))
+        def module(x: Tensor) -> Tensor:
+            return functional_call(self._module, trained | fixed, (x,))  # type: ignore[no-any-return]
+
+        scores = self._training.scores(module, x)
         return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
 
     def _go_on_with(self, active: int) -> None:
