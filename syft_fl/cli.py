@@ -64,6 +64,9 @@ Jobs = Annotated[
         help="Runs at a time, each in a process of its own with one thread; take as many as there are cores.",
     ),
 ]
+NoRetime = Annotated[
+    bool, typer.Option("--no-retime", help="Train each run, also those that differ in nothing but time.")
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -145,9 +148,7 @@ def compare(
     jobs: Jobs = 1,
     resume: Resume = False,
     force: Force = False,
-    no_retime: Annotated[
-        bool, typer.Option("--no-retime", help="Train each variant, also where only times differ.")
-    ] = False,
+    no_retime: NoRetime = False,
     track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
@@ -257,6 +258,7 @@ def sweep(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    no_retime: NoRetime = False,
     track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
@@ -265,7 +267,8 @@ def sweep(
 
     Checks every combination before it trains, prints the time to the target at each point of the grid, and writes all
     rounds of all runs into one table, OUT/sweep.parquet. The same command goes on where a killed sweep stopped. A run
-    that fails does not stop the others; they are listed at the end, and the exit code is 1.
+    that fails does not stop the others; they are listed at the end, and the exit code is 1. Runs that differ in nothing
+    but time (radio, access, compute) are trained once; --no-retime trains each.
 
     Values of the grid go over what a variant says, KEY=VALUE below it. Compute time is settled once, from CONFIG's base
     scenario with KEY=VALUE applied, and every point of the grid inherits it in seconds: no UE computes faster in a
@@ -285,6 +288,7 @@ def sweep(
             jobs=jobs,
             out=folder,
             force=force,
+            retime=not no_retime,
             track=track or (),
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from syft_fl.data import Dataset, own_data
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
-from syft_fl.experiment.learnt_once import learnt_once
+from syft_fl.experiment.learnt_once import Outcome, learnt_once
 from syft_fl.experiment.processes import Failure, Tell, Work, carry_out
 from syft_fl.experiment.progress import Bar, ManyBar, Progress
 from syft_fl.experiment.provenance import environment
@@ -178,7 +178,7 @@ def compare(
         for seed in experiment.seeds
     ]
 
-    def carried_out(some: Sequence[Job]) -> Sequence[Result | Failure]:
+    def carried_out(some: Sequence[Job]) -> Sequence[Outcome]:
         if jobs > 1:
             return _side_by_side(some, jobs, (_path(data_root), accept_checksum_mismatch))
         with Bar() as bar:
@@ -187,7 +187,7 @@ def compare(
                 for job in some
             ]
 
-    outcomes = learnt_once(todo, carried_out, load_data, goes_on=jobs > 1) if retime else carried_out(todo)
+    outcomes = _learnt_once(todo, carried_out, load_data, goes_on=jobs > 1) if retime else carried_out(todo)
     results = _all_came_through(todo, outcomes)
     return Comparison(experiment.name, results, experiment.target_accuracy, folder)
 
@@ -218,14 +218,17 @@ class Job:
         """The resolved scenario, as a run writes it down."""
         return {**plain(self.scenario), "balance": plain(self.budget)}
 
+    @property
+    def finished(self) -> bool:
+        """Whether its folder holds the result, which is not to be replaced."""
+        if self.out is None or self.force:
+            return False
+        folder = RunFolder(self.out)
+        return folder.finished and folder.config == self.config
+
     def kept(self) -> Result | None:
         """The result, where it is finished and not to be replaced."""
-        if self.out is None or self.force:
-            return None
-        folder = RunFolder(self.out)
-        if not folder.finished or folder.config != self.config:
-            return None
-        return Result.load(self.out, name=self.name)
+        return Result.load(_path_of(self), name=self.name) if self.finished else None
 
     def run(self, dataset: Dataset, progress: Progress) -> Result:
         """Carry it out, or read it where it is finished."""
@@ -255,19 +258,49 @@ def job_work(settings: tuple[Path | None, bool]) -> Work:
     return work
 
 
-def _side_by_side(
-    todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]
-) -> list[Result | Failure]:
+def _learnt_once(
+    todo: Sequence[Job],
+    carried_out: Callable[[Sequence[Job]], Sequence[Outcome]],
+    load_data: Callable[[Any], Dataset],
+    *,
+    goes_on: bool,
+) -> Sequence[Outcome]:
+    """The outcome of each job, one of those that learn the same being trained."""
+    open_: list[Job] = []
+    finished: dict[int, Job] = {}
+    for index, job in enumerate(todo):
+        with suppress(RunError):  # a folder that can't be read: whoever carries it out says so
+            if job.finished:
+                finished[index] = job
+                continue
+        open_.append(job)
+
+    def hear(index: int, source: Job, outcome: Outcome) -> None:
+        if not isinstance(outcome, Failure):
+            job = open_[index]
+            print(
+                f"{job.name} seed {job.scenario.seed}: learns what {source.name} has learnt, and is not trained again"
+            )
+
+    found = iter(
+        learnt_once(
+            open_,
+            lambda some: carried_out([open_[index] for index in some]),
+            load_data,
+            finished=list(finished.values()),
+            goes_on=goes_on,
+            hear=hear,
+        )
+    )
+    return [None if index in finished else next(found) for index in range(len(todo))]
+
+
+def _side_by_side(todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]) -> list[Outcome]:
     with ManyBar([job.scenario.stop.rounds for job in todo]) as bar:
-        outcomes = carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
-    return [
-        outcome if job.out is None or isinstance(outcome, Failure) else Result.load(job.out, name=job.name)
-        for job, outcome in zip(todo, outcomes, strict=True)
-    ]
+        return carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
 
 
-def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Result | Failure]) -> tuple[Result, ...]:
-    results = tuple(outcome for outcome in outcomes if isinstance(outcome, Result))
+def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:
     failed = [
         f"{job.name} seed {job.scenario.seed}: {outcome.message}"
         for job, outcome in zip(todo, outcomes, strict=True)
@@ -275,7 +308,15 @@ def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Result | Failure])
     ]
     if failed:
         raise RunError("\n".join([f"{len(failed)} of {len(todo)} runs failed", *failed]))
-    return results
+    return tuple(
+        outcome if isinstance(outcome, Result) else Result.load(_path_of(job), name=job.name)
+        for job, outcome in zip(todo, outcomes, strict=True)
+    )
+
+
+def _path_of(job: Job) -> Path:
+    assert job.out is not None
+    return job.out
 
 
 def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress: Progress) -> Result:
