@@ -64,6 +64,16 @@ Jobs = Annotated[
         help="Runs at a time, each in a process of its own with one thread; take as many as there are cores.",
     ),
 ]
+RayCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread runs over the cores of this Ray cluster; auto: the one of $RAY_ADDRESS or of this machine, "
+        "local: a new one here. Needs pip install 'syft_fl[ray]'.",
+        show_default="none",
+    ),
+]
 NoRetime = Annotated[
     bool, typer.Option("--no-retime", help="Train each run, also those that differ in nothing but time.")
 ]
@@ -146,6 +156,7 @@ def compare(
     overrides: Overrides = None,
     out: Out = None,
     jobs: Jobs = 1,
+    ray: RayCluster = None,
     resume: Resume = False,
     force: Force = False,
     no_retime: NoRetime = False,
@@ -168,6 +179,7 @@ def compare(
             experiment,
             out=folder,
             jobs=jobs,
+            ray=ray,
             resume=resume,
             force=force,
             retime=not no_retime,
@@ -248,6 +260,7 @@ def sweep(
         ),
     ] = None,
     jobs: Jobs = 1,
+    ray: RayCluster = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -286,6 +299,7 @@ def sweep(
             grid=parse_grid(grid or ()),
             seeds=None if seeds is None else parse_seeds(seeds),
             jobs=jobs,
+            ray=ray,
             out=folder,
             force=force,
             retime=not no_retime,

@@ -19,6 +19,7 @@ from syft_fl.experiment.learnt_once import Outcome, learnt_once
 from syft_fl.experiment.processes import Failure, Tell, Work, carry_out
 from syft_fl.experiment.progress import Bar, ManyBar, Progress
 from syft_fl.experiment.provenance import environment
+from syft_fl.experiment.ray_tasks import carry_out_on_ray
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.tracking import Tracking, tracking
 from syft_fl.federation import (
@@ -34,7 +35,17 @@ from syft_fl.learn import intra_op_threads, own_model
 from syft_fl.radio import LinkModel
 from syft_fl.schema import plain, require
 
-__all__ = ["WORK", "Job", "cached_loader", "compare", "job_work", "run", "with_own_parts"]
+__all__ = [
+    "WORK",
+    "Job",
+    "cached_loader",
+    "check_ray",
+    "compare",
+    "job_work",
+    "run",
+    "side_by_side",
+    "with_own_parts",
+]
 
 WORK = "syft_fl.experiment.runs:job_work"
 """Where a worker process finds what to do with jobs."""
@@ -115,6 +126,7 @@ def compare(
     model: Any = None,
     data: Any = None,
     jobs: int = 1,
+    ray: str | None = None,
     resume: bool = False,
     force: bool = False,
     retime: bool = True,
@@ -135,9 +147,11 @@ def compare(
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
         jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The files are
             the same. What is re-timed is re-timed here, when the others are done.
+        ray: address of a Ray cluster (``"auto"``: the one that was started here, ``"local"``: a new one), over whose
+            cores runs are spread, instead of ``jobs`` (docs/cluster.md); the files are the same.
         retime: whether variants that learn the same are trained once; false: each is trained.
-        progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1; None: a bar, where
-            somebody watches. Of what is not trained it hears nothing.
+        progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1 and no ``ray``; None: a
+            bar, where somebody watches. Of what is not trained it hears nothing.
         model, data, resume, force, data_root, accept_checksum_mismatch, track: as in :func:`run`.
 
     Raises:
@@ -147,6 +161,8 @@ def compare(
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
     require(jobs == 1 or progress is None, "jobs", jobs, "1 where progress is given", "leave progress out")
+    check_ray(ray, jobs)
+    require(ray is None or progress is None, "ray", ray, "left out where progress is given")
     experiment = load(config) if isinstance(config, str | Path) else config
     mirrored = tracking(track, experiment=experiment.name, out=_path(out))
     base = with_own_parts(experiment.base, model=model, data=data)
@@ -178,16 +194,20 @@ def compare(
         for seed in experiment.seeds
     ]
 
+    apart = jobs > 1 or ray is not None
+    settings = (_path(data_root), accept_checksum_mismatch)
+
     def carried_out(some: Sequence[Job]) -> Sequence[Outcome]:
-        if jobs > 1:
-            return _side_by_side(some, jobs, (_path(data_root), accept_checksum_mismatch))
+        if apart:
+            with ManyBar([job.scenario.stop.rounds for job in some]) as bar:
+                return side_by_side(some, jobs=jobs, ray=ray, settings=settings, hear=bar.hear)
         with Bar() as bar:
             return [
                 job.run(load_data(job.scenario.data), (progress or bar.of)(job.name, job.scenario.seed))
                 for job in some
             ]
 
-    outcomes = _learnt_once(todo, carried_out, load_data, goes_on=jobs > 1) if retime else carried_out(todo)
+    outcomes = _learnt_once(todo, carried_out, load_data, goes_on=apart) if retime else carried_out(todo)
     results = _all_came_through(todo, outcomes)
     return Comparison(experiment.name, results, experiment.target_accuracy, folder)
 
@@ -295,9 +315,36 @@ def _learnt_once(
     return [None if index in finished else next(found) for index in range(len(todo))]
 
 
-def _side_by_side(todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]) -> list[Outcome]:
-    with ManyBar([job.scenario.stop.rounds for job in todo]) as bar:
-        return carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
+def check_ray(ray: str | None, jobs: int) -> None:
+    """Refuse worker processes of this machine beside those of a cluster.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    require(
+        ray is None or jobs == 1, "jobs", jobs, "1 with ray", "a cluster has as many runs at a time as cores"
+    )
+
+
+def side_by_side(
+    todo: Sequence[Job],
+    *,
+    jobs: int,
+    ray: str | None,
+    settings: tuple[Path | None, bool],
+    hear: Callable[[int, Any], None],
+) -> list[Outcome]:
+    """Carry out jobs in worker processes of this machine or of a Ray cluster; with one process here.
+
+    Args:
+        todo: runs.
+        jobs, ray: as in :func:`compare`.
+        settings: of :func:`job_work`.
+        hear: called with a job's index and what it tells, at last its outcome.
+    """
+    if ray is not None:
+        return carry_out_on_ray(todo, address=ray, work=WORK, settings=settings, hear=hear)
+    return carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=hear)
 
 
 def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:

@@ -35,10 +35,10 @@ from syft_fl.experiment.config import Experiment, Variant, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
 from syft_fl.experiment.grid import Faults, Point, checked_grid, points, shown
 from syft_fl.experiment.learnt_once import Outcome, learnt_once
-from syft_fl.experiment.processes import Failure, carry_out
+from syft_fl.experiment.processes import Failure
 from syft_fl.experiment.progress import ManyBar
 from syft_fl.experiment.result import table_of_rounds
-from syft_fl.experiment.runs import WORK, Job, cached_loader, with_own_parts
+from syft_fl.experiment.runs import Job, cached_loader, check_ray, side_by_side, with_own_parts
 from syft_fl.experiment.sweep_result import FailedRun, SweepResult, labels
 from syft_fl.experiment.tracking import tracking
 from syft_fl.federation import Scenario, check_fits, measure, settle
@@ -77,6 +77,7 @@ def sweep(
     grid: Mapping[str, Iterable[Any]] | None = None,
     seeds: Iterable[int] | None = None,
     jobs: int = 1,
+    ray: str | None = None,
     out: str | Path | None = None,
     model: Any = None,
     data: Any = None,
@@ -100,6 +101,7 @@ def sweep(
         seeds: instead of the experiment's.
         jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The results are
             the same. What is re-timed is re-timed here, when the others are done.
+        ray: address of a Ray cluster, as in :func:`~syft_fl.experiment.compare`.
         out: folder for results, in which finished runs are kept and not run again; None: nothing is written.
         model, data: your own, as in :func:`~syft_fl.experiment.run`.
         force: run again what is finished.
@@ -122,6 +124,7 @@ def sweep(
         2
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
+    check_ray(ray, jobs)
     experiment = _experiment(config, seeds, model=model, data=data)
     values = checked_grid(grid or {})
     folder = None if out is None else Path(out)
@@ -152,7 +155,8 @@ def sweep(
     _check(runs, list(values), load_data)
     if folder is not None:
         _write_facts(folder, experiment, values, runs)
-    outcomes = _carried_out(runs, settings, load_data, jobs=jobs, force=force, retime=retime)
+    with_hands = partial(side_by_side, jobs=jobs, ray=ray, settings=settings)
+    outcomes = _carried_out(runs, with_hands, load_data, force=force, retime=retime)
     result = _result(experiment, values, runs, outcomes, folder)
     if folder is not None:
         result.save(folder)
@@ -197,10 +201,9 @@ def _check_one(scenario: Scenario, load_data: Callable[[Any], Dataset]) -> None:
 
 def _carried_out(
     runs: Sequence[_Run],
-    settings: tuple[Path | None, bool],
+    with_hands: Callable[..., list[Outcome]],
     load_data: Callable[[Any], Dataset],
     *,
-    jobs: int,
     force: bool,
     retime: bool,
 ) -> dict[str, Outcome]:
@@ -217,12 +220,8 @@ def _carried_out(
     with ManyBar([job.scenario.stop.rounds for job in waiting], finished=len(kept)) as bar:
 
         def carried_out(some: Sequence[int]) -> list[Outcome]:
-            return carry_out(
-                [waiting[index] for index in some],
-                work=WORK,
-                settings=settings,
-                processes=jobs,
-                hear=lambda place, value: bar.hear(some[place], value),
+            return with_hands(
+                [waiting[index] for index in some], hear=lambda place, value: bar.hear(some[place], value)
             )
 
         def hear(index: int, _: Job, outcome: Outcome) -> None:
