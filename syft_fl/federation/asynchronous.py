@@ -231,8 +231,8 @@ class Tiers:
         if "tier" not in memory:
             ranked = sorted(cell.ues, key=cell.duration_s)  # a stable order: equals stay in the UEs' own
             # None may be empty: the first model would stand for it for ever, with the weight of its mirror image.
-            tier = {ue: number * self.tiers // len(ranked) for number, ue in enumerate(ranked)}
-            memory = {**memory, "tier": tier}
+            tiers = {ue: number * self.tiers // len(ranked) for number, ue in enumerate(ranked)}
+            memory = {**memory, "tier": tiers}
         groups, free_ues = [], cell.free()
         for tier in range(self.tiers):
             inside = {ue for ue, its in memory["tier"].items() if its == tier}
