@@ -10,13 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGING := setup.py pyproject.toml constraints.txt
 
-.PHONY: help demo test check check-all bench bench-check lint types imports clean
+.PHONY: help demo test check check-all check-ray bench bench-check lint types imports clean
 
 help:
 	@echo "make demo       install, compare transmission methods on digits, write the figure"
 	@echo "make test       the tests"
 	@echo "make check      lint, types, import contract, tests"
-	@echo "make check-all  the same with the long tests"
+	@echo "make check-all  the same with the long tests; with those of Ray where make check-ray was here before"
+	@echo "make check-ray  install Ray (250 MB), and run the tests on a cluster of two machines, of which one is lost"
 	@echo "make bench      ratios of speed, each measured in one run; bench-check fails past a bound"
 
 $(VENV)/installed: $(PACKAGING)
@@ -49,6 +50,13 @@ check: lint types imports test
 
 check-all: lint types imports
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "long or not long"
+
+$(VENV)/installed-ray: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --constraint constraints.txt $(PIP_FLAGS) --editable '.[test,ray]'
+	touch $@
+
+check-ray: $(VENV)/installed-ray
+	$(BIN)/python -m pytest -q -m "long or not long" -k "ray" tests/integration/test_ray_cluster.py tests/contracts/test_engines.py
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/bench

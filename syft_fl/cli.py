@@ -64,6 +64,19 @@ Jobs = Annotated[
         help="Runs at a time, each in a process of its own with one thread; take as many as there are cores.",
     ),
 ]
+RayCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread runs over the cores of this Ray cluster; auto: the one of $RAY_ADDRESS or of this machine, "
+        "local: a new one here. Needs pip install 'syft_fl[ray]'.",
+        show_default="none",
+    ),
+]
+NoRetime = Annotated[
+    bool, typer.Option("--no-retime", help="Train each run, also those that differ in nothing but time.")
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -143,11 +156,10 @@ def compare(
     overrides: Overrides = None,
     out: Out = None,
     jobs: Jobs = 1,
+    ray: RayCluster = None,
     resume: Resume = False,
     force: Force = False,
-    no_retime: Annotated[
-        bool, typer.Option("--no-retime", help="Train each variant, also where only times differ.")
-    ] = False,
+    no_retime: NoRetime = False,
     track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
@@ -167,6 +179,7 @@ def compare(
             experiment,
             out=folder,
             jobs=jobs,
+            ray=ray,
             resume=resume,
             force=force,
             retime=not no_retime,
@@ -247,6 +260,7 @@ def sweep(
         ),
     ] = None,
     jobs: Jobs = 1,
+    ray: RayCluster = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -257,6 +271,7 @@ def sweep(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    no_retime: NoRetime = False,
     track: Track = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
@@ -265,7 +280,8 @@ def sweep(
 
     Checks every combination before it trains, prints the time to the target at each point of the grid, and writes all
     rounds of all runs into one table, OUT/sweep.parquet. The same command goes on where a killed sweep stopped. A run
-    that fails does not stop the others; they are listed at the end, and the exit code is 1.
+    that fails does not stop the others; they are listed at the end, and the exit code is 1. Runs that differ in nothing
+    but time (radio, access, compute) are trained once; --no-retime trains each.
 
     Values of the grid go over what a variant says, KEY=VALUE below it. Compute time is settled once, from CONFIG's base
     scenario with KEY=VALUE applied, and every point of the grid inherits it in seconds: no UE computes faster in a
@@ -283,8 +299,10 @@ def sweep(
             grid=parse_grid(grid or ()),
             seeds=None if seeds is None else parse_seeds(seeds),
             jobs=jobs,
+            ray=ray,
             out=folder,
             force=force,
+            retime=not no_retime,
             track=track or (),
             data_root=data_root,
             accept_checksum_mismatch=accept_checksum_mismatch,

@@ -94,6 +94,25 @@ class RunFolder:
         finally:
             os.close(held)
 
+    def admit(self, config: Mapping[str, Any], *, resume: bool, force: bool) -> None:
+        """Check that a run may begin here.
+
+        Raises:
+            RunError: the folder holds another run, or an unfinished one and neither ``resume`` nor ``force`` is said.
+        """
+        held = self.config
+        if held is None or force:
+            return
+        if held != config:
+            raise RunError(
+                f"{self.path} holds a run of another scenario (differs in {_difference(held, config)}); "
+                "choose another folder, or --force to replace it"
+            )
+        if not resume:
+            raise RunError(
+                f"{self.path} holds an unfinished run; --resume to go on with it, --force to begin anew"
+            )
+
     def start(
         self, config: Mapping[str, Any], *, resume: bool, force: bool, from_checkpoint: bool = True
     ) -> dict[str, Any] | None:
@@ -112,17 +131,7 @@ class RunFolder:
             RunError: it can't be written, or it holds another run, or an unfinished one and neither ``resume`` nor
                 ``force`` is said.
         """
-        held = self.config
-        if held is not None and not force:
-            if held != config:
-                raise RunError(
-                    f"{self.path} holds a run of another scenario (differs in {_difference(held, config)}); "
-                    "choose another folder, or --force to replace it"
-                )
-            if not resume:
-                raise RunError(
-                    f"{self.path} holds an unfinished run; --resume to go on with it, --force to begin anew"
-                )
+        self.admit(config, resume=resume, force=force)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             state = self._checkpointed() if resume and not force and from_checkpoint else None
@@ -157,6 +166,12 @@ class RunFolder:
         """Write all lines of a run that is known as a whole."""
         for name, rows in tables.items():
             self._files[name].write(b"".join(map(json_line, rows)))
+            self._files[name].flush()
+
+    def take(self, tables: Mapping[str, bytes]) -> None:
+        """Write the tables of a run that was written elsewhere, as they are."""
+        for name, data in tables.items():
+            self._files[name].write(data)
             self._files[name].flush()
 
     def checkpoint(self, simulation: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 from syft_fl.errors import ConfigError, RunError, SyftFLError
 from syft_fl.schema import import_path
 
-__all__ = ["Failure", "Tell", "Work", "carry_out", "described"]
+__all__ = ["Failure", "Tell", "Work", "carry_out", "described", "pickled"]
 
 Tell = Callable[[Any], None]
 """Takes a word on how far a task is."""
@@ -84,8 +84,7 @@ def carry_out(
     """
     if processes == 1:
         return _one_after_another(tasks, import_path(work)(settings), hear)
-    pickled = [_pickled(task) for task in tasks]
-    crew = _Crew(pickled, _pickled((work, settings)))
+    crew = _Crew([pickled(task) for task in tasks], pickled((work, settings)))
     return crew.carry_out(min(processes, len(tasks)), hear)
 
 
@@ -145,21 +144,31 @@ def _one_after_another(tasks: Sequence[Any], work: Work, hear: Callable[[int, An
     return outcomes
 
 
-def _pickled(value: Any) -> bytes:
+def pickled(value: Any, *, who: str = "jobs above 1", instead: str = "jobs = 1") -> bytes:
+    """A task as bytes that mean the same in another process.
+
+    Args:
+        value: the task.
+        who: needs other processes.
+        instead: what needs none.
+
+    Raises:
+        ConfigError: it holds something that exists only here.
+    """
     try:
         data = pickle.dumps(value)
     except Exception as error:
-        raise ConfigError(_can_not_travel(described(error))) from None
+        raise ConfigError(_can_not_travel(described(error), who, instead)) from None
     for place in (b"__main__", b"<locals>", b"memory:"):
         if place in data:
-            raise ConfigError(_can_not_travel(f"it has {place.decode()} in its name"))
+            raise ConfigError(_can_not_travel(f"it has {place.decode()} in its name", who, instead))
     return data
 
 
-def _can_not_travel(why: str) -> str:
+def _can_not_travel(why: str, who: str, instead: str) -> str:
     return (
-        "jobs above 1 need worker processes, and these can't see a model, codec or data of your own that exist only "
-        f"in this script or notebook ({why}); put them into a module beside it, or use jobs = 1"
+        f"{who} need worker processes, and these can't see a model, codec or data of your own that exist only "
+        f"in this script or notebook ({why}); put them into a module beside it, or use {instead}"
     )
 
 

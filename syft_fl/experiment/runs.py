@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from syft_fl.data import Dataset, own_data
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
-from syft_fl.experiment.learnt_once import learnt_once
+from syft_fl.experiment.learnt_once import Outcome, learnt_once
 from syft_fl.experiment.processes import Failure, Tell, Work, carry_out
 from syft_fl.experiment.progress import Bar, ManyBar, Progress
 from syft_fl.experiment.provenance import environment
+from syft_fl.experiment.ray_tasks import carry_out_on_ray
 from syft_fl.experiment.result import Comparison, Result
 from syft_fl.experiment.tracking import Tracking, tracking
 from syft_fl.federation import (
@@ -34,7 +35,17 @@ from syft_fl.learn import intra_op_threads, own_model
 from syft_fl.radio import LinkModel
 from syft_fl.schema import plain, require
 
-__all__ = ["WORK", "Job", "cached_loader", "compare", "job_work", "run", "with_own_parts"]
+__all__ = [
+    "WORK",
+    "Job",
+    "cached_loader",
+    "check_ray",
+    "compare",
+    "job_work",
+    "run",
+    "side_by_side",
+    "with_own_parts",
+]
 
 WORK = "syft_fl.experiment.runs:job_work"
 """Where a worker process finds what to do with jobs."""
@@ -115,6 +126,7 @@ def compare(
     model: Any = None,
     data: Any = None,
     jobs: int = 1,
+    ray: str | None = None,
     resume: bool = False,
     force: bool = False,
     retime: bool = True,
@@ -135,9 +147,11 @@ def compare(
         out: folder for ``<variant>/seed<n>/``; None: nothing is written.
         jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The files are
             the same. What is re-timed is re-timed here, when the others are done.
+        ray: address of a Ray cluster (``"auto"``: the one that was started here, ``"local"``: a new one), over whose
+            cores runs are spread, instead of ``jobs`` (docs/cluster.md); the files are the same.
         retime: whether variants that learn the same are trained once; false: each is trained.
-        progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1; None: a bar, where
-            somebody watches. Of what is not trained it hears nothing.
+        progress: gives the progress callback of a variant and seed, which needs ``jobs`` = 1 and no ``ray``; None: a
+            bar, where somebody watches. Of what is not trained it hears nothing.
         model, data, resume, force, data_root, accept_checksum_mismatch, track: as in :func:`run`.
 
     Raises:
@@ -147,6 +161,8 @@ def compare(
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
     require(jobs == 1 or progress is None, "jobs", jobs, "1 where progress is given", "leave progress out")
+    check_ray(ray, jobs)
+    require(ray is None or progress is None, "ray", ray, "left out where progress is given")
     experiment = load(config) if isinstance(config, str | Path) else config
     mirrored = tracking(track, experiment=experiment.name, out=_path(out))
     base = with_own_parts(experiment.base, model=model, data=data)
@@ -178,16 +194,20 @@ def compare(
         for seed in experiment.seeds
     ]
 
-    def carried_out(some: Sequence[Job]) -> Sequence[Result | Failure]:
-        if jobs > 1:
-            return _side_by_side(some, jobs, (_path(data_root), accept_checksum_mismatch))
+    apart = jobs > 1 or ray is not None
+    settings = (_path(data_root), accept_checksum_mismatch)
+
+    def carried_out(some: Sequence[Job]) -> Sequence[Outcome]:
+        if apart:
+            with ManyBar([job.scenario.stop.rounds for job in some]) as bar:
+                return side_by_side(some, jobs=jobs, ray=ray, settings=settings, hear=bar.hear)
         with Bar() as bar:
             return [
                 job.run(load_data(job.scenario.data), (progress or bar.of)(job.name, job.scenario.seed))
                 for job in some
             ]
 
-    outcomes = learnt_once(todo, carried_out, load_data, goes_on=jobs > 1) if retime else carried_out(todo)
+    outcomes = _learnt_once(todo, carried_out, load_data, goes_on=apart) if retime else carried_out(todo)
     results = _all_came_through(todo, outcomes)
     return Comparison(experiment.name, results, experiment.target_accuracy, folder)
 
@@ -218,14 +238,17 @@ class Job:
         """The resolved scenario, as a run writes it down."""
         return {**plain(self.scenario), "balance": plain(self.budget)}
 
+    @property
+    def finished(self) -> bool:
+        """Whether its folder holds the result, which is not to be replaced."""
+        if self.out is None or self.force:
+            return False
+        folder = RunFolder(self.out)
+        return folder.finished and folder.config == self.config
+
     def kept(self) -> Result | None:
         """The result, where it is finished and not to be replaced."""
-        if self.out is None or self.force:
-            return None
-        folder = RunFolder(self.out)
-        if not folder.finished or folder.config != self.config:
-            return None
-        return Result.load(self.out, name=self.name)
+        return Result.load(_path_of(self), name=self.name) if self.finished else None
 
     def run(self, dataset: Dataset, progress: Progress) -> Result:
         """Carry it out, or read it where it is finished."""
@@ -255,19 +278,76 @@ def job_work(settings: tuple[Path | None, bool]) -> Work:
     return work
 
 
-def _side_by_side(
-    todo: Sequence[Job], jobs: int, settings: tuple[Path | None, bool]
-) -> list[Result | Failure]:
-    with ManyBar([job.scenario.stop.rounds for job in todo]) as bar:
-        outcomes = carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=bar.hear)
-    return [
-        outcome if job.out is None or isinstance(outcome, Failure) else Result.load(job.out, name=job.name)
-        for job, outcome in zip(todo, outcomes, strict=True)
-    ]
+def _learnt_once(
+    todo: Sequence[Job],
+    carried_out: Callable[[Sequence[Job]], Sequence[Outcome]],
+    load_data: Callable[[Any], Dataset],
+    *,
+    goes_on: bool,
+) -> Sequence[Outcome]:
+    """The outcome of each job, one of those that learn the same being trained."""
+    open_: list[Job] = []
+    finished: dict[int, Job] = {}
+    for index, job in enumerate(todo):
+        with suppress(RunError):  # a folder that can't be read: whoever carries it out says so
+            if job.finished:
+                finished[index] = job
+                continue
+        open_.append(job)
+
+    def hear(index: int, source: Job, outcome: Outcome) -> None:
+        if not isinstance(outcome, Failure):
+            job = open_[index]
+            print(
+                f"{job.name} seed {job.scenario.seed}: learns what {source.name} has learnt, and is not trained again"
+            )
+
+    found = iter(
+        learnt_once(
+            open_,
+            lambda some: carried_out([open_[index] for index in some]),
+            load_data,
+            finished=list(finished.values()),
+            goes_on=goes_on,
+            hear=hear,
+        )
+    )
+    return [None if index in finished else next(found) for index in range(len(todo))]
 
 
-def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Result | Failure]) -> tuple[Result, ...]:
-    results = tuple(outcome for outcome in outcomes if isinstance(outcome, Result))
+def check_ray(ray: str | None, jobs: int) -> None:
+    """Refuse worker processes of this machine beside those of a cluster.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    require(
+        ray is None or jobs == 1, "jobs", jobs, "1 with ray", "a cluster has as many runs at a time as cores"
+    )
+
+
+def side_by_side(
+    todo: Sequence[Job],
+    *,
+    jobs: int,
+    ray: str | None,
+    settings: tuple[Path | None, bool],
+    hear: Callable[[int, Any], None],
+) -> list[Outcome]:
+    """Carry out jobs in worker processes of this machine or of a Ray cluster; with one process here.
+
+    Args:
+        todo: runs.
+        jobs, ray: as in :func:`compare`.
+        settings: of :func:`job_work`.
+        hear: called with a job's index and what it tells, at last its outcome.
+    """
+    if ray is not None:
+        return carry_out_on_ray(todo, address=ray, work=WORK, settings=settings, hear=hear)
+    return carry_out(todo, work=WORK, settings=settings, processes=jobs, hear=hear)
+
+
+def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:
     failed = [
         f"{job.name} seed {job.scenario.seed}: {outcome.message}"
         for job, outcome in zip(todo, outcomes, strict=True)
@@ -275,7 +355,15 @@ def _all_came_through(todo: Sequence[Job], outcomes: Sequence[Result | Failure])
     ]
     if failed:
         raise RunError("\n".join([f"{len(failed)} of {len(todo)} runs failed", *failed]))
-    return results
+    return tuple(
+        outcome if isinstance(outcome, Result) else Result.load(_path_of(job), name=job.name)
+        for job, outcome in zip(todo, outcomes, strict=True)
+    )
+
+
+def _path_of(job: Job) -> Path:
+    assert job.out is not None
+    return job.out
 
 
 def _run_resolved(job: Job, dataset: Dataset, folder: RunFolder | None, progress: Progress) -> Result:

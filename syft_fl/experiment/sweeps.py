@@ -11,6 +11,9 @@ settled from, and the versions of the libraries that compute. So a sweep that wa
 what is there, and two points that come to the same scenario are one run. The code of your own model or codec is not in
 the hash: after a change there, force the runs.
 
+Of runs that differ in nothing but time (:mod:`syft_fl.federation.retiming`) one is trained, and the others are re-timed
+from it: their result files are the same to the byte.
+
 A run holds its folder while it writes; a second process that wants it waits, and then reads what it finds.
 """
 
@@ -31,10 +34,11 @@ from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, Variant, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
 from syft_fl.experiment.grid import Faults, Point, checked_grid, points, shown
-from syft_fl.experiment.processes import Failure, carry_out
+from syft_fl.experiment.learnt_once import Outcome, learnt_once
+from syft_fl.experiment.processes import Failure
 from syft_fl.experiment.progress import ManyBar
-from syft_fl.experiment.result import Result, table_of_rounds
-from syft_fl.experiment.runs import WORK, Job, cached_loader, with_own_parts
+from syft_fl.experiment.result import table_of_rounds
+from syft_fl.experiment.runs import Job, cached_loader, check_ray, side_by_side, with_own_parts
 from syft_fl.experiment.sweep_result import FailedRun, SweepResult, labels
 from syft_fl.experiment.tracking import tracking
 from syft_fl.federation import Scenario, check_fits, measure, settle
@@ -73,10 +77,12 @@ def sweep(
     grid: Mapping[str, Iterable[Any]] | None = None,
     seeds: Iterable[int] | None = None,
     jobs: int = 1,
+    ray: str | None = None,
     out: str | Path | None = None,
     model: Any = None,
     data: Any = None,
     force: bool = False,
+    retime: bool = True,
     data_root: str | Path | None = None,
     accept_checksum_mismatch: bool = False,
     track: str | Sequence[str] = (),
@@ -94,10 +100,12 @@ def sweep(
             of scenarios that come with the package.
         seeds: instead of the experiment's.
         jobs: runs at a time, each in a process of its own with one thread; 1: one after another, here. The results are
-            the same.
+            the same. What is re-timed is re-timed here, when the others are done.
+        ray: address of a Ray cluster, as in :func:`~syft_fl.experiment.compare`.
         out: folder for results, in which finished runs are kept and not run again; None: nothing is written.
         model, data: your own, as in :func:`~syft_fl.experiment.run`.
         force: run again what is finished.
+        retime: whether runs that learn the same are trained once; false: each is trained.
         data_root, accept_checksum_mismatch, track: as in :func:`~syft_fl.experiment.run`.
 
     Returns:
@@ -116,6 +124,7 @@ def sweep(
         2
     """
     require(jobs >= 1, "jobs", jobs, "at least 1")
+    check_ray(ray, jobs)
     experiment = _experiment(config, seeds, model=model, data=data)
     values = checked_grid(grid or {})
     folder = None if out is None else Path(out)
@@ -146,7 +155,8 @@ def sweep(
     _check(runs, list(values), load_data)
     if folder is not None:
         _write_facts(folder, experiment, values, runs)
-    outcomes = _carried_out(runs, settings, jobs=jobs, force=force)
+    with_hands = partial(side_by_side, jobs=jobs, ray=ray, settings=settings)
+    outcomes = _carried_out(runs, with_hands, load_data, force=force, retime=retime)
     result = _result(experiment, values, runs, outcomes, folder)
     if folder is not None:
         result.save(folder)
@@ -190,18 +200,41 @@ def _check_one(scenario: Scenario, load_data: Callable[[Any], Dataset]) -> None:
 
 
 def _carried_out(
-    runs: Sequence[_Run], settings: tuple[Path | None, bool], *, jobs: int, force: bool
-) -> dict[str, Result | Failure | None]:
+    runs: Sequence[_Run],
+    with_hands: Callable[..., list[Outcome]],
+    load_data: Callable[[Any], Dataset],
+    *,
+    force: bool,
+    retime: bool,
+) -> dict[str, Outcome]:
     """What became of each run that was not finished, by name."""
     unique = {run.name: run.job for run in runs}
     todo = {name: job for name, job in unique.items() if force or not _finished(job)}
-    kept = len(unique) - len(todo)
+    kept = [job for name, job in unique.items() if name not in todo]
     seeds = len({run.job.scenario.seed for run in runs})
     said = f"{len(runs)} runs: points of the grid: {len(runs) // seeds}, seeds: {seeds}"
     said += f", the same as others: {len(runs) - len(unique)}" if len(unique) < len(runs) else ""
-    print(said + (f", finished before: {kept}" if kept else ""))
-    with ManyBar([job.scenario.stop.rounds for job in todo.values()], finished=kept) as bar:
-        outcomes = carry_out(list(todo.values()), work=WORK, settings=settings, processes=jobs, hear=bar.hear)
+    print(said + (f", finished before: {len(kept)}" if kept else ""))
+    waiting = list(todo.values())
+    retimed = 0
+    with ManyBar([job.scenario.stop.rounds for job in waiting], finished=len(kept)) as bar:
+
+        def carried_out(some: Sequence[int]) -> list[Outcome]:
+            return with_hands(
+                [waiting[index] for index in some], hear=lambda place, value: bar.hear(some[place], value)
+            )
+
+        def hear(index: int, _: Job, outcome: Outcome) -> None:
+            nonlocal retimed
+            retimed += not isinstance(outcome, Failure)
+            bar.hear(index, outcome)
+
+        if retime:
+            outcomes = learnt_once(waiting, carried_out, load_data, finished=kept, goes_on=True, hear=hear)
+        else:
+            outcomes = carried_out(range(len(waiting)))
+    if retimed:
+        print(f"re-timed from others that learn the same, not trained: {retimed}")
     return dict(zip(todo, outcomes, strict=True))
 
 
@@ -213,7 +246,7 @@ def _result(
     experiment: Experiment,
     grid: Mapping[str, Sequence[Any]],
     runs: Sequence[_Run],
-    outcomes: Mapping[str, Result | Failure | None],
+    outcomes: Mapping[str, Outcome],
     folder: Path | None,
 ) -> SweepResult:
     import pandas as pd

@@ -29,7 +29,7 @@ from syft_fl.federation.failures import Failures
 from syft_fl.federation.fitting import check_fits
 from syft_fl.federation.recording import Recording
 from syft_fl.federation.replay import Retimed, replay
-from syft_fl.federation.retiming import check_retimable, why_not
+from syft_fl.federation.retiming import check_retimable, learning_of, why_not
 from syft_fl.federation.scenario import Population, Scenario, Stop
 from syft_fl.federation.selection import (
     SELECTIONS,
@@ -84,6 +84,7 @@ __all__ = [
     "expected_rounds",
     "expected_slowdown",
     "expected_uplink_phase_s",
+    "learning_of",
     "look",
     "mean_compute_s",
     "mean_samples",

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from syft_fl.data import Dataset
-from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
+from syft_fl.federation.cohort import ages, choose_cohort, look, ue_names
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import State
 from syft_fl.federation.slowing import expected_slowdown
@@ -240,7 +240,7 @@ def expected_downlink_phase_s(
     if scenario.downlink.cast == "unicast":
         return _expected_phase_s(scenario, "downlink", cohorts, bits)
     if scenario.downlink.cast == "broadcast":
-        cohorts = [tuple(ue_name(index) for index in range(scenario.population.ues))] * len(cohorts)
+        cohorts = [ue_names(scenario.population.ues)] * len(cohorts)
     return _expected_phase_s(scenario, "downlink", [[cohort] for cohort in cohorts], bits)
 
 
@@ -306,7 +306,7 @@ def charged_samples(scenario: Scenario, dataset: Dataset) -> dict[str, float]:
     samples = _samples(scenario, dataset)
     mean = sum(samples) / len(samples)
     charged = [mean] * len(samples) if scenario.population.equal_compute else samples
-    return {ue_name(index): count for index, count in enumerate(charged)}
+    return dict(zip(ue_names(len(charged)), charged, strict=True))
 
 
 def _samples(scenario: Scenario, dataset: Dataset) -> list[float]:

@@ -8,6 +8,7 @@ lost and the base station waits for all, they say nothing of *what* is learnt: m
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,9 @@ from syft_fl.federation.scenario import Scenario
 from syft_fl.keys import Key
 from syft_fl.learn import Scaffold
 from syft_fl.radio import Link, LossyLink
+from syft_fl.schema import plain
 
-__all__ = ["TIMING", "check_retimable", "link_of", "why_not"]
+__all__ = ["TIMING", "check_retimable", "learning_of", "link_of", "why_not"]
 
 TIMING = (
     "cell",
@@ -68,6 +70,24 @@ def why_not(before: Scenario, after: Scenario) -> str:
     for reason in (*_timing_counts(after), *_timing_counts(before), *_differences(before, after)):
         return reason
     return ""
+
+
+def learning_of(scenario: Scenario) -> str | None:
+    """All settings that are not of time, in one text; None where timing counts, so that no other run tells the same.
+
+    Scenarios that learn the same share it, so that among thousands they are found without looking at every pair. Of two
+    that share it :func:`why_not` has the last word.
+    """
+    if why_not(scenario, scenario):
+        return None
+    table = plain(scenario)
+    for name in TIMING:
+        *path, last = name.split(".")
+        holder: Any = table
+        for part in path:
+            holder = holder.get(part, {})
+        holder.pop(last, None)
+    return json.dumps(table, sort_keys=True)
 
 
 def link_of(scenario: Scenario, direction: str) -> Link:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,9 +102,9 @@ class Round:
         return Standing(len(self.cohort), tuple(self.arrived_s), tuple(self.answered_s), waiting)
 
 
-def mean_loss(losses: Mapping[str, tuple[float, int]], order: Iterable[str]) -> float | None:
-    """By samples, in a fixed order, so that no sum depends on who came first; None of nothing."""
-    given = [losses[name] for name in order if name in losses]
+def mean_loss(losses: Mapping[str, tuple[float, int]], place: Mapping[str, int]) -> float | None:
+    """By samples, in the order of the UEs' places, so that no sum depends on who came first; None of nothing."""
+    given = [losses[name] for name in sorted(filter(place.__contains__, losses), key=place.__getitem__)]
     total = sum(samples for _, samples in given)
     return sum(loss * samples for loss, samples in given) / total if total else None
 

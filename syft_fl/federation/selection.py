@@ -105,7 +105,7 @@ class RoundView:
     def first(self, ranked: Sequence[str]) -> tuple[str, ...]:
         """The cohort that a ranking of all UEs begins with, in the UEs' fixed order."""
         chosen = set(ranked[: self.cohort])
-        return tuple(ue for ue in self.ues if ue in chosen)
+        return tuple(filter(chosen.__contains__, self.ues))
 
 
 @runtime_checkable

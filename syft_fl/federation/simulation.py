@@ -131,6 +131,8 @@ class Simulation:
         )
         self._station = Station(transport=self.transport, compute=scenario.compute)
         self.ues = self._place_samples()
+        self._names = tuple(self.ues)
+        self._place = {ue: number for number, ue in enumerate(self._names)}
         self._standalone = self._twin() if scenario.population.standalone else None
         self._mean_samples = sum(self._processed(ue) for ue in self.ues.values()) / len(self.ues)
         self._compute_energy_j = 0.0
@@ -245,7 +247,7 @@ class Simulation:
 
     def _choose(self, view: RoundView, count: int) -> tuple[str, ...]:
         """So many UEs of a view that are in reach, as the selection says."""
-        ues = tuple(ue for ue in view.ues if ue not in self._absent)
+        ues = tuple(ue for ue in view.ues if ue not in self._absent) if self._absent else view.ues
         if not ues:
             return ()
         view = replace(view, ues=ues, cohort=min(count, len(ues)))
@@ -256,7 +258,7 @@ class Simulation:
         """Send some UEs the model, and wait for what they make of it."""
         now.cohort += ues
         self._waiting |= dict.fromkeys(ues, now.number)
-        audience = self.transport.audience(ues, _STREAM, cell=tuple(self.ues))
+        audience = self.transport.audience(ues, _STREAM, cell=self._names)
         if not audience:
             return
         heard = self._told_samples.values()
@@ -298,7 +300,7 @@ class Simulation:
             return self._view().uplink.airtime_s(ue) + self._expected_compute_s(ue)
 
         return Cell(
-            ues=tuple(self.ues),
+            ues=self._names,
             free=free,
             waiting=frozenset(self._waiting),
             arrived=tuple(update.ue for update in now.updates),
@@ -612,8 +614,8 @@ class Simulation:
             self._deciding.made(self.model)
         if self.variates is not None:
             self.variates.close(now.cohort)
-        train_loss = mean_loss(now.losses, self.ues)
-        reported = mean_loss(now.reported, self.ues)
+        train_loss = mean_loss(now.losses, self._place)
+        reported = mean_loss(now.reported, self._place)
         self._told_loss = self._told_loss if reported is None else reported
         if self._standalone is not None:
             trained = self._engine.result(self._jobs.pop(self._standalone.name)).state
@@ -640,8 +642,7 @@ class Simulation:
             taken = mode.takes(self._cell(now), self._merging.mode_memory)
             self._pending = [update for update in updates if update.ue not in taken]
             updates = [update for update in updates if update.ue in taken]
-        place = {ue: number for number, ue in enumerate(self.ues)}
-        return sorted(updates, key=lambda update: place[update.ue])
+        return sorted(updates, key=lambda update: self._place[update.ue])
 
     def _aggregate(self, now: Round, updates: Sequence[CameUp]) -> ModelState:
         if now.added is not None:
@@ -741,7 +742,7 @@ class Simulation:
             self.scenario.trigger,
             self.transport,
             key=self.key,
-            ues=tuple(self.ues),
+            ues=self._names,
             learning_rate=self.scenario.training.rate,
         )
 

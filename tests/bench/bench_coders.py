@@ -1,10 +1,13 @@
 """Bits and time of every coder on the symbols of a 4-bit quantiser, and of sets of indices.
 
 Run: ``python tests/bench/bench_coders.py``. The medians are over interleaved rounds, as in ``bench_codecs.py``.
+With ``--check`` the exit code is 1 where the coders that follow a model need more than a thousandth above the ideal,
+another one more than half of it above, or any more than about five times as long as when this was written.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from statistics import median
@@ -33,6 +36,8 @@ CASES: tuple[dict[str, Any], ...] = (
     {"kind": "zstd", "level": 19},
 )
 DENSITIES = (0.001, 0.01, 0.1)
+# Of the ideal bits, and milliseconds; zstd's highest level is meant to be slow.
+MOST_BITS, MOST_MS, MOST_MS_19 = 1.5, 150.0, 700.0
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -60,7 +65,7 @@ def index_calls(indices: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     )
 
 
-def main() -> None:
+def main() -> int:
     x = Key(0).numpy().standard_normal(ENTRIES)
     levels, chances = lloyd_max_levels("gaussian", BITS)
     symbols = np.searchsorted((levels[1:] + levels[:-1]) / 2, x).astype(np.uint8)
@@ -85,11 +90,24 @@ def main() -> None:
         for name, (write, read, _, _) in rows.items():
             times[name].append((seconds(write), seconds(read)))
     print(f"{ENTRIES} symbols of {BITS} bits, or as many entries to choose indices from")
+    over: list[str] = []
     print(f"{'coder':<18}{'bits each':>10}{'ideal':>8}{'write ms':>10}{'read ms':>10}")
     for name, (write, _, count, least) in rows.items():
         taken = [1e3 * median(column) for column in zip(*times[name], strict=True)]
-        print(f"{name:<18}{write().bits / count:>10.4f}{least:>8.4f}{taken[0]:>10.2f}{taken[1]:>10.2f}")
+        bits = write().bits / count
+        print(f"{name:<18}{bits:>10.4f}{least:>8.4f}{taken[0]:>10.2f}{taken[1]:>10.2f}")
+        over += [name] if past_a_bound(name, bits / least, taken) else []
+    if "--check" in sys.argv and over:
+        print(f"past its bound: {', '.join(over)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def past_a_bound(name: str, bits: float, taken_ms: list[float]) -> bool:
+    """Whether the bits, over the ideal, or the milliseconds to write or to read are."""
+    slow = MOST_MS_19 if name == "zstd 19" else MOST_MS
+    return bits > (1.001 if name.startswith(("range", "ans")) else MOST_BITS) or max(taken_ms) > slow
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

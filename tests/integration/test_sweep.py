@@ -122,9 +122,10 @@ def until_rounds(folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.long
-def test_side_by_side_gives_the_bytes_of_one_after_another(config: Path) -> None:
-    one = sweep(config, grid=GRID, out="one")
-    two = sweep(config, grid=GRID, jobs=2, out="two")
+@pytest.mark.parametrize("retime", [False, True])
+def test_side_by_side_gives_the_bytes_of_one_after_another(config: Path, retime: bool) -> None:
+    one = sweep(config, grid=GRID, out="one", retime=False)
+    two = sweep(config, grid=GRID, jobs=2, out="two", retime=retime)
     folder = config.parent
     files = result_files(folder / "one")
     assert len(files) == 8 * len(RESULT_FILES)
@@ -177,6 +178,56 @@ def test_nothing_runs_twice(
     monkeypatch.setattr(sweeps, "_version", lambda name: "another")
     sweep(config, grid={"uplink.codec.bits": [2]}, out="out")
     assert len(trained) == 4
+
+
+def test_what_learns_the_same_is_trained_once_and_the_files_are_those_of_training_each(
+    config: Path, trained: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    each = sweep(config, grid=GRID, out="each", retime=False)
+    assert sorted(trained) == [0] * 4 + [1] * 4
+    assert "re-timed" not in capsys.readouterr().out
+    del trained[:]
+    sweep(config, grid=GRID, out="once")
+    assert sorted(trained) == [0] * 2 + [1] * 2
+    assert "re-timed from others that learn the same, not trained: 4" in capsys.readouterr().out
+    assert result_files(Path("once")) == result_files(Path("each"))
+    assert len(result_files(Path("once"))) == 8 * len(RESULT_FILES)
+    assert Path("once/sweep.parquet").read_bytes() == Path("each/sweep.parquet").read_bytes()
+    pd.testing.assert_frame_equal(sweep(config, grid=GRID).frame(), each.frame())
+    # A wider sweep is re-timed from what is finished, and one over again from nothing.
+    del trained[:]
+    wider = GRID | {"cell.radius_m": [50.0, 100.0], "uplink.access": ["tdma", "ofdma"]}
+    sweep(config, grid=wider, out="once")
+    assert trained == []
+    sweep(config, grid=wider, out="each", retime=False)
+    assert Path("once/sweep.parquet").read_bytes() == Path("each/sweep.parquet").read_bytes()
+    del trained[:]
+    sweep(config, grid=GRID, out="once", force=True)
+    assert sorted(trained) == [0] * 2 + [1] * 2
+    assert (
+        _exit("sweep", "tiny.toml", "--grid", "cell.radius_m=30.0,40.0", "--no-retime", "--out", "cli") == 0
+    )
+    assert len(trained) == 4 + 4
+
+
+def test_where_timing_counts_every_point_is_trained(config: Path, trained: list[int]) -> None:
+    loss = "uplink.link={kind = 'wireless', loss = {kind = 'packet'}}"
+    lossy = load(config, [loss])
+    grid = {"cell.radius_m": [100.0, 250.0], "uplink.codec.bits": [2, 4]}
+    once = sweep(lossy, grid=grid, seeds=[0])
+    assert len(trained) == 4
+    pd.testing.assert_frame_equal(once.frame(), sweep(lossy, grid=grid, seeds=[0], retime=False).frame())
+
+
+def test_a_re_timing_that_fails_does_not_stop_the_others(config: Path, trained: list[int]) -> None:
+    nowhere = {"radius_m": 1e300, "distances_m": [1e300] * 3}
+    result = sweep(config, grid={"cell": [{"radius_m": 100.0}, nowhere, {"radius_m": 200.0}]}, seeds=[0])
+    assert len(trained) == 1
+    assert [failure.where for failure in result.failures] == [
+        "base, cell = (radius_m=1e+300, distances_m=[1e+300, 1e+300, 1e+300]), seed = 0"
+    ]
+    assert "0 bit/s" in result.failures[0].message
+    assert len(result.results) == 2
 
 
 def test_points_with_the_same_scenario_are_one_run(config: Path, trained: list[int]) -> None:
@@ -336,7 +387,7 @@ def test_an_interrupted_sweep_goes_on(
     assert "finished rounds are kept; the same command goes on" in capsys.readouterr().err
     assert not Path("cut/sweep.parquet").exists()
     assert _exit("sweep", "tiny.toml", *grid, "--out", "cut") == 0
-    assert next(steps) == 1 + 8 * 4
+    assert next(steps) == 1 + 4 * 4  # radii are re-timed
     assert result_files(Path("cut")) == result_files(Path("whole"))
     assert Path("cut/sweep.parquet").read_bytes() == Path("whole/sweep.parquet").read_bytes()
     assert len(whole.results) == 8

@@ -2,6 +2,7 @@
 
 from syft_fl.learn.engines.auto import Auto
 from syft_fl.learn.engines.batched import Batched, BatchedEngine
+from syft_fl.learn.engines.cluster import connected
 from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel, Job, Outcome
 from syft_fl.learn.engines.loop import Loop, LoopEngine
 from syft_fl.learn.engines.processes import Processes
@@ -22,4 +23,5 @@ __all__ = [
     "Processes",
     "Ray",
     "Threads",
+    "connected",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, ClassVar
@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syft_fl.errors import ConfigError, RunError
+from syft_fl.errors import RunError
+from syft_fl.learn.engines.cluster import Machines, connected
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome
 from syft_fl.learn.engines.pool import PooledEngine, Worker
 from syft_fl.learn.engines.processes import packed_module, unpacked_module
@@ -57,47 +58,53 @@ class Ray:
         require(self.attempts >= 1, "attempts", self.attempts, "at least 1")
 
     def open(self, module: nn.Module, layout: Layout, *, cohort: int) -> Engine:
-        ray = _ray()
+        ray = connected(
+            self.address,
+            asked="engine.kind = 'ray'",
+            setting="engine.address",
+            instead="engine.kind = 'threads'",
+        )
         packed = packed_module(module)
-        if not ray.is_initialized():
-            try:
-                ray.init(address=self.address, log_to_driver=False)
-            except Exception as error:
-                raise ConfigError(
-                    f"engine.address = {self.address!r} is no Ray cluster that answers ({error}); "
-                    "start one with ray start --head, or leave it out for one on this machine"
-                ) from error
-        store = _Store()
+        machines, store = Machines(ray), _Store(ray)
 
         def hire() -> Worker:
-            return _Hired(packed, layout, store=store, attempts=self.attempts)
+            return _Hired(packed, layout, ray=ray, machines=machines, store=store, attempts=self.attempts)
 
         return PooledEngine(hire, self.workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise ConfigError(
-            "engine.kind = 'ray' needs Ray; install it with pip install 'syft_fl[ray]', "
-            "or use engine.kind = 'threads'"
-        ) from None
-    return ray
 
 
 class _Hired:
     """An actor, seen from here; another one takes its place where it is lost."""
 
-    def __init__(self, packed: bytes, layout: Layout, *, store: _Store, attempts: int) -> None:
-        self._ray = _ray()
+    def __init__(
+        self,
+        packed: bytes,
+        layout: Layout,
+        *,
+        ray: Any,
+        machines: Machines,
+        store: _Store,
+        attempts: int,
+    ) -> None:
+        self._ray = ray
+        self._machines = machines
         self._store = store
         self._attempts = attempts
-        # What an actor takes from the cluster by default is a core while a place is sought for it and nothing later: so
-        # others still find room where a machine was lost.
-        actor: Any = self._ray.remote(max_restarts=0, scheduling_strategy="SPREAD")(_Actor)
-        self._new_actor: Callable[[], Any] = lambda: actor.remote(packed, layout)
-        self._actor = self._new_actor()
+        # An actor takes no core of the cluster, so that others find room where a machine was lost, and beside the
+        # tasks of a sweep that is on the same cluster. One that asks for nothing at all, not even for a little memory,
+        # Ray may place anywhere, whatever it was told.
+        self._class: Any = ray.remote(max_restarts=0, num_cpus=0, memory=2**20)(_Actor)
+        self._of = (packed, layout)
+        self._machine: str | None = None
+        self._actor = self._hired()
+
+    def _hired(self) -> Any:
+        """An actor, elsewhere than the one before it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._machine = self._machines.take(instead_of=self._machine)
+        strategy = NodeAffinitySchedulingStrategy(self._machine, soft=True)
+        return self._class.options(scheduling_strategy=strategy).remote(*self._of)
 
     def train(self, job: Job) -> Outcome:
         lost = (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError)
@@ -108,7 +115,7 @@ class _Hired:
                 raise error.cause from None
             except lost as error:
                 why = error
-                self._actor = self._new_actor()
+                self._actor = self._hired()
             else:
                 model = ModelState(_own(vector), {name: _own(buffer) for name, buffer in buffers.items()})
                 return Outcome(model, report)
@@ -184,13 +191,14 @@ def _own(array: Array) -> Tensor:
 class _Store:
     """Tensors in Ray's object store: put there when first met, gone when nobody here holds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
         self._known: dict[int, Any] = {}
         self._lock = RLock()
 
     def of(self, tensor: Tensor) -> Any:
         with self._lock:
             if id(tensor) not in self._known:
-                self._known[id(tensor)] = _ray().put(tensor.detach().contiguous().numpy())
+                self._known[id(tensor)] = self._ray.put(tensor.detach().contiguous().numpy())
                 weakref.finalize(tensor, self._known.pop, id(tensor))
             return self._known[id(tensor)]
