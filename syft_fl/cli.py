@@ -64,6 +64,15 @@ Jobs = Annotated[
         help="Runs at a time, each in a process of its own with one thread; take as many as there are cores.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|cuda:N",
+        help="Where to train, test and aggregate: device=… of the file's base scenario.",
+        show_default="the file's, else cpu",
+    ),
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,6 +118,7 @@ def run(
     resume: Resume = False,
     force: Force = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -119,7 +129,7 @@ def run(
     from syft_fl.experiment import load
     from syft_fl.experiment import run as run_one
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / experiment.name / (variant or "base")
     with _says_how_to_go_on():
         result = run_one(
@@ -149,6 +159,7 @@ def compare(
         bool, typer.Option("--no-retime", help="Train each variant, also where only times differ.")
     ] = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -160,7 +171,7 @@ def compare(
     from syft_fl.experiment import compare as compare_all
     from syft_fl.experiment import load
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / experiment.name
     with _says_how_to_go_on():
         comparison = compare_all(
@@ -258,6 +269,7 @@ def sweep(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -275,7 +287,7 @@ def sweep(
     from syft_fl.experiment import sweep as sweep_all
     from syft_fl.experiment.grid import parse_grid, parse_seeds
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / f"{experiment.name}-sweep"
     with _says_how_to_go_on("the same command"):
         result = sweep_all(
@@ -380,6 +392,7 @@ def trace(
 def check(
     config: Config,
     overrides: Overrides = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -391,7 +404,7 @@ def check(
     """
     from syft_fl.experiment import load, preview
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
 
 
@@ -464,6 +477,11 @@ def codecs(
             figure = rate_distortion(table, source=f"{vector.name}, {len(vector.vector):,} entries")
             drawn = str(save(figure, out, "codecs")[0])
         typer.echo(f"figure: {drawn}; table: {out / 'codecs.csv'}")
+
+
+def _with_device(overrides: list[str] | None, device: str | None) -> list[str]:
+    """Overrides, and the option that is short for one of them."""
+    return [*(overrides or ()), *(() if device is None else (f"device={device}",))]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from syft_fl.devices import CPU
 from syft_fl.errors import DataError
 from syft_fl.keys import Key
 from syft_fl.learn.generators import torch_generator
@@ -236,9 +237,9 @@ def train(
     module.train()
     optimizer = training.new_optimizer(module, round=round)
     terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
-    steps, processed, total_loss = training.steps_for(len(y)), 0, 0.0
+    steps, counts, losses = training.steps_for(len(y)), [], []
     with draws(key / "dropout"):
-        for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
+        for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches", device=y.device):
             optimizer.zero_grad()
             labels = y[index]
             loss = F.cross_entropy(module(x[index]), labels)
@@ -246,11 +247,15 @@ def train(
             if terms is not None:
                 terms.add_to_gradients()
             optimizer.step()
-            processed += len(labels)
-            total_loss += loss.item() * len(labels)
+            counts.append(len(labels))
+            losses.append(loss.detach())
+    # Asked for at the end: a card would have to be waited for after every step.
+    total_loss = 0.0
+    for count, loss_of_step in zip(counts, torch.stack(losses).tolist(), strict=True):
+        total_loss += loss_of_step * count
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
-    return TrainingReport(total_loss / processed, processed, steps, finite)
+    return TrainingReport(total_loss / sum(counts), sum(counts), steps, finite)
 
 
 def no_samples() -> DataError:
@@ -289,22 +294,29 @@ class _LocalTerms:
 @torch.no_grad()
 def _all_finite(module: nn.Module) -> bool:
     # A sum is finite only if each term is, and is several times faster than testing the terms.
-    return all(math.isfinite(parameter.sum().item()) for parameter in module.parameters())
+    sums = [parameter.sum() for parameter in module.parameters()]
+    return not sums or bool(torch.stack(sums).isfinite().all())
 
 
 def batches(
-    samples: int, size: int | Literal["all"], *, steps: int, key: Key
+    samples: int, size: int | Literal["all"], *, steps: int, key: Key, device: torch.device = CPU
 ) -> Iterator[Tensor] | Iterator[slice]:
-    """Indices of ``steps`` batches: a new order each epoch, all from one generator; or everything as it is."""
+    """Indices of ``steps`` batches: a new order each epoch, all from one generator; or everything as it is.
+
+    They are drawn on the CPU whatever the device, so that they are the same on each.
+    """
     if size == "all":
         return itertools.repeat(slice(None), steps)
-    return _drawn_batches(samples, size, steps=steps, key=key)
+    return _drawn_batches(samples, size, steps=steps, key=key, device=device)
 
 
-def _drawn_batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
+def _drawn_batches(
+    samples: int, size: int, *, steps: int, key: Key, device: torch.device
+) -> Iterator[Tensor]:
     generator = key.torch()
     while True:
-        for index in torch.split(torch.randperm(samples, generator=generator), size):
+        order = torch.randperm(samples, generator=generator).to(device)  # once an epoch
+        for index in torch.split(order, size):
             yield index
             steps -= 1
             if steps == 0:
