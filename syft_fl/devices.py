@@ -46,24 +46,17 @@ def ready(name: str | None) -> torch.device:
     if name is None or name == "cpu":
         return CPU
     if not torch.cuda.is_available():
-        build = (
-            "was built with CUDA" if torch.version.cuda or torch.version.hip else "is built for CPUs alone"
-        )
+        build = "for cards" if torch.version.cuda or torch.version.hip else "for CPUs alone"
         raise ConfigError(
-            f"device = {name!r} must be a card that torch finds, and it finds none (torch {torch.__version__} {build}); "
-            "leave device out to compute on the CPU"
+            f"device = {name!r} must be a card that torch finds, and it finds none "
+            f"(torch {torch.__version__}, built {build}); leave device out to compute on the CPU"
         )
-    device = torch.device(name)
-    number, count = (
-        torch.cuda.current_device() if device.index is None else device.index,
-        torch.cuda.device_count(),
-    )
+    index, count = torch.device(name).index, torch.cuda.device_count()
+    number = torch.cuda.current_device() if index is None else index
     if number >= count:
-        raise ConfigError(
-            f"device = {name!r} must be one of the {count} cards here: cuda:0 … cuda:{count - 1}"
-        )
+        raise ConfigError(f"device = {name!r} must be a card here; there are cuda:0 … cuda:{count - 1}")
     # With its number, as tensors have it: torch takes "cuda" and "cuda:0" for two devices.
-    return torch.device(device.type, number)
+    return torch.device("cuda", number)
 
 
 def device_of(module: nn.Module) -> torch.device:

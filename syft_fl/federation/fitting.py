@@ -18,8 +18,8 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
     """Check, without training, that model, data and partition go together, and that device and carrier are there.
 
     Raises:
-        ConfigError: there is no such device here, the model does not take the data or does not tell its classes apart, or the partition leaves a UE
-            without samples.
+        ConfigError: the device is not here, the model does not take the data or does not tell its classes apart, or
+            the partition leaves a UE without samples.
         TransportError: the carrier does not work here.
     """
     device = ready(scenario.device)

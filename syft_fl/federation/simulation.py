@@ -107,8 +107,8 @@ class Simulation:
         device: where models and data are.
 
     Raises:
-        ConfigError: the model does not fit the data, the partition leaves a UE without samples, or the scenario's device
-            is not here.
+        ConfigError: the model does not fit the data, the partition leaves a UE without samples, or the scenario's
+            device is not here.
     """
 
     def __init__(self, scenario: Scenario, dataset: Dataset) -> None:

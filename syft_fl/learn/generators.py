@@ -8,8 +8,8 @@ serves torch's alone.
 These states belong to the process. Threads that train side by side serve what their UE draws operation by operation
 instead (:func:`thread_generator`); the numbers are the same.
 
-A module on a card draws from that card's generator, which is served from the same key (:func:`serving`). Its numbers are
-the card's own: no CPU has the same.
+A module on a card draws from that card's generator, which is served from the same key (:func:`serving`). Its numbers
+are the card's own: no CPU has the same.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ feedback an update that does not arrive returns whole to the residual, so under 
 
 The same holds where a part was delivered (``erasure``): what is missing is in the residual.
 
-Layers compute where models are, on a card too. Codecs and their memories are on the host, where bytes are: a vector goes
-there to be written, and comes back when it was read, in :class:`Pipeline` and nowhere else.
+Layers compute where models are, on a card too. Codecs and their memories are on the host, where bytes are: a vector
+goes there to be written, and comes back when it was read, in :class:`Pipeline` and nowhere else.
 """
 
 from __future__ import annotations

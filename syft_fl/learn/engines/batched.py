@@ -40,8 +40,8 @@ _SHARE = 0.5
 """Of a card's memory that a stack may take."""
 
 _VECTORS = 8
-"""What a UE of a stack has of a model's size at one time, at most: it, its gradient, what an optimiser remembers, what is
-added to the gradient, and what comes out."""
+"""What a UE of a stack has of a model's size at one time, at most: it, its gradient, what an optimiser remembers, what
+is added to the gradient, and what comes out."""
 
 _PASSES = 3
 """Of what a forward pass keeps for the backward pass, how many times that is in memory in between."""
@@ -55,8 +55,8 @@ class Batched:
     Equal to ``loop`` to 1e-5 of the update, not to the bit. Convolutions gain nothing on a CPU.
 
     Attributes:
-        chunk: UEs in a stack; None: on a CPU as many as have 32 MiB of parameters, on a card as many as take half of its
-            memory.
+        chunk: UEs in a stack; None: on a CPU as many as have 32 MiB of parameters, on a card as many as take half of
+            its memory.
     """
 
     kind: ClassVar[str] = "batched"
@@ -276,7 +276,7 @@ class _Batches:
         ]
 
     def of(self, step: int, active: int) -> tuple[Tensor, Tensor, Tensor]:
-        """[active, batch, ...] inputs and [active, batch] labels of the first UEs, and [active] how many of them count."""
+        """[active, batch, ...] inputs and [active, batch] labels of the first UEs, and [active] how many count."""
         filled, sizes = self._indices(step, active)
         x = _gathered([job.samples.x for job in self._jobs[:active]], filled)
         y = _gathered([job.samples.y for job in self._jobs[:active]], filled)
@@ -317,7 +317,7 @@ class _BatchesTogether(_Batches):
 def _moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Tensors on a device, by one copy."""
     flat = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 

@@ -28,8 +28,8 @@ class Scratch:
     Args:
         module: of the right architecture.
         layout: of that module.
-        draws: who serves what the module draws; see :func:`~syft_fl.learn.training.train`. None: the global generators of
-            where the module is.
+        draws: who serves what the module draws; see :func:`~syft_fl.learn.training.train`. None: the global generators
+            of where the module is.
     """
 
     def __init__(
