@@ -1,12 +1,12 @@
 """A card that is not there: tensors that are elsewhere, hold real values, and refuse to be mixed with the CPU's.
 
-Under :class:`PretendedCard` whole runs go through ``device = "cuda"`` on a machine without one. Each operation is carried
-out by the CPU, so results are those of the CPU to the bit, and whatever differs was done differently. What a card would
-refuse is refused: operands of both devices (but for numbers), and numpy on what is on the card. So is one thing that it
-would let pass, at the price of a copy at each step: samples there, indices here.
+Under :class:`PretendedCard` whole runs go through ``device = "cuda"`` on a machine without one. Each operation is
+carried out by the CPU, so results are those of the CPU to the bit, and whatever differs was done differently. What a
+card would refuse is refused: operands of both devices (but for numbers), and numpy on what is on the card. So is one
+thing that it would let pass, at the price of a copy at each step: samples there, indices here.
 
-The card is torch's ``meta`` device: autograd asks a driver for any other one. torch's own fake tensors find mixed devices,
-too, but hold no values, so a run ends at the first loss that is read.
+The card is torch's ``meta`` device: autograd asks a driver for any other one. torch's own fake tensors find mixed
+devices, too, but hold no values, so a run ends at the first loss that is read.
 
 Left out: streams, the card's memory, its generators and its arithmetic.
 """

@@ -1,5 +1,7 @@
-"""A run on a card computes what a run on the CPU computes, there: nothing is left behind, and nothing comes back but models
-to be written. The card is pretended (``tests/pretended.py``); what a real one does is in ``tests/integration/test_cuda.py``.
+"""A run on a card computes there what a run on the CPU computes here.
+
+Nothing is left behind, and nothing comes back but models to be written. The card is pretended (``tests/pretended.py``);
+what a real one does is in ``tests/integration/test_cuda.py``.
 """
 
 from __future__ import annotations
