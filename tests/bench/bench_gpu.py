@@ -6,8 +6,8 @@
 
 Samples are drawn, for nothing here depends on what they show. *Ours* is a whole round: choice of the cohort, frames,
 codec, simulated radio, training, aggregation. *Bare* is the usual loop over as many UEs with models and samples on the
-device, and the mean of what came out; it sends nothing. Both are timed in turn, pair by pair, each between two moments at
-which the device has nothing left to do; medians are printed. There is no bound: cards differ.
+device, and the mean of what came out; it sends nothing. Both are timed in turn, pair by pair, each between two moments
+at which the device has nothing left to do; medians are printed. There is no bound: cards differ.
 
 ``--seconds`` is what all measurements together take, about, beside the making of the cells; ``--quick`` takes smaller
 ones, to see that the script runs. ``--device cpu`` is for that, too. ``--only W2`` leaves the others out.
@@ -68,12 +68,8 @@ class Work:
         return Dataset(drawn(self.ues * self.samples), drawn(100), classes=10)
 
     def smaller(self) -> Work:
-        return replace(
-            self,
-            ues=self.ues // 10,
-            samples=min(self.samples, 2 * self.batch),
-            cohort=max(2, self.cohort // 10),
-        )
+        batch = min(self.batch, 8)
+        return replace(self, ues=self.ues // 10, samples=batch, cohort=max(2, self.cohort // 10), batch=batch)
 
 
 WORKS = (

