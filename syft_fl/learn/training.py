@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
@@ -237,7 +237,10 @@ def train(
     module.train()
     optimizer = training.new_optimizer(module, round=round)
     terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
-    steps, counts, losses = training.steps_for(len(y)), [], []
+    steps, processed, total_loss = training.steps_for(len(y)), 0, 0.0
+    # A card's losses are read at the end: each reading waits for the card.
+    waiting: list[tuple[Tensor, int]] = []
+    on_card = y.device != CPU
     with draws(key / "dropout"):
         for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches", device=y.device):
             optimizer.zero_grad()
@@ -247,15 +250,16 @@ def train(
             if terms is not None:
                 terms.add_to_gradients()
             optimizer.step()
-            counts.append(len(labels))
-            losses.append(loss.detach())
-    # Asked for at the end: a card would have to be waited for after every step.
-    total_loss = 0.0
-    for count, loss_of_step in zip(counts, torch.stack(losses).tolist(), strict=True):
-        total_loss += loss_of_step * count
+            processed += len(labels)
+            if on_card:
+                waiting.append((loss.detach(), len(labels)))
+            else:
+                total_loss += loss.item() * len(labels)
+    for number, (_, count) in zip(_numbers([one for one, _ in waiting]), waiting, strict=True):
+        total_loss += number * count
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
-    return TrainingReport(total_loss / sum(counts), sum(counts), steps, finite)
+    return TrainingReport(total_loss / processed, processed, steps, finite)
 
 
 def no_samples() -> DataError:
@@ -294,8 +298,15 @@ class _LocalTerms:
 @torch.no_grad()
 def _all_finite(module: nn.Module) -> bool:
     # A sum is finite only if each term is, and is several times faster than testing the terms.
-    sums = [parameter.sum() for parameter in module.parameters()]
-    return not sums or bool(torch.stack(sums).isfinite().all())
+    return all(map(math.isfinite, _numbers([parameter.sum() for parameter in module.parameters()])))
+
+
+def _numbers(tensors: Sequence[Tensor]) -> list[float]:
+    """What scalars of one device are; of a card's all at once."""
+    if not tensors or tensors[0].device == CPU:
+        return [tensor.item() for tensor in tensors]
+    found: list[float] = torch.stack(list(tensors)).tolist()
+    return found
 
 
 def batches(
