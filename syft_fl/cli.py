@@ -77,6 +77,15 @@ RayCluster = Annotated[
 NoRetime = Annotated[
     bool, typer.Option("--no-retime", help="Train each run, also those that differ in nothing but time.")
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|cuda:N",
+        help="Where to train, test and aggregate: device=… of the file's base scenario.",
+        show_default="the file's, else cpu",
+    ),
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -122,6 +131,7 @@ def run(
     resume: Resume = False,
     force: Force = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -132,7 +142,7 @@ def run(
     from syft_fl.experiment import load
     from syft_fl.experiment import run as run_one
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / experiment.name / (variant or "base")
     with _says_how_to_go_on():
         result = run_one(
@@ -161,6 +171,7 @@ def compare(
     force: Force = False,
     no_retime: NoRetime = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -172,7 +183,7 @@ def compare(
     from syft_fl.experiment import compare as compare_all
     from syft_fl.experiment import load
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / experiment.name
     with _says_how_to_go_on():
         comparison = compare_all(
@@ -273,6 +284,7 @@ def sweep(
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     no_retime: NoRetime = False,
     track: Track = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -291,7 +303,7 @@ def sweep(
     from syft_fl.experiment import sweep as sweep_all
     from syft_fl.experiment.grid import parse_grid, parse_seeds
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     folder = out or Path("results") / f"{experiment.name}-sweep"
     with _says_how_to_go_on("the same command"):
         result = sweep_all(
@@ -398,6 +410,7 @@ def trace(
 def check(
     config: Config,
     overrides: Overrides = None,
+    device: Device = None,
     data_root: DataRoot = None,
     accept_checksum_mismatch: Mismatch = False,
 ) -> None:
@@ -409,7 +422,7 @@ def check(
     """
     from syft_fl.experiment import load, preview
 
-    experiment = load(config, overrides or ())
+    experiment = load(config, _with_device(overrides, device))
     typer.echo(preview(experiment, data_root=data_root, accept_checksum_mismatch=accept_checksum_mismatch))
 
 
@@ -482,6 +495,11 @@ def codecs(
             figure = rate_distortion(table, source=f"{vector.name}, {len(vector.vector):,} entries")
             drawn = str(save(figure, out, "codecs")[0])
         typer.echo(f"figure: {drawn}; table: {out / 'codecs.csv'}")
+
+
+def _with_device(overrides: list[str] | None, device: str | None) -> list[str]:
+    """Overrides, and the option that is short for one of them."""
+    return [*(overrides or ()), *(() if device is None else (f"device={device}",))]
 
 
 @contextmanager

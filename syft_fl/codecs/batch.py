@@ -38,13 +38,14 @@ def encode_batch(codec: Codec, xs: torch.Tensor, ctxs: Sequence[Context]) -> lis
 
     Args:
         codec: of all vectors.
-        xs: [ues, entries] float32, on the CPU, contiguous. Not changed.
+        xs: [ues, entries] float32, contiguous. Not changed. From a card they are brought here in one piece.
         ctxs: [ues] what both ends of each link know.
 
     Raises:
         CodecError: an entry is NaN or infinite; or a vector is not of its layout's length.
     """
     _check_count(len(xs), ctxs)
+    xs = xs.cpu()
     encoded: list[tuple[Payload, Memory]] = []
     for part in _parts(ctxs):
         some = xs[part]

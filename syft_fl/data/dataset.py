@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from syft_fl.schema import Registry
@@ -40,6 +41,12 @@ class Samples:
     def __getitem__(self, index: Tensor) -> Samples:
         """The samples that an index tensor (or a mask) names; copies."""
         return Samples(self.x[index], self.y[index])
+
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device; on that where they are, these themselves."""
+        if self.x.device == self.y.device == device:
+            return self
+        return Samples(self.x.to(device), self.y.to(device))
 
     def share(self, index: Tensor) -> Share:
         """The samples that an index tensor names, copied when they are asked for and not kept."""
@@ -95,6 +102,10 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's input."""
         return tuple(self.train.x.shape[1:])
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same on a device."""
+        return Dataset(self.train.to(device), self.test.to(device), self.classes)
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from syft_fl.data.dataset import DATASETS, Dataset, DataSource, Samples
+from syft_fl.devices import CPU
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.schema import import_path, remember, schema
 
@@ -114,6 +115,11 @@ def _samples(value: object, name: str) -> Samples:
 
 def _check_tensors(name: str, samples: Samples) -> None:
     x, y = samples.x, samples.y
+    if x.device != CPU or y.device != CPU:
+        raise ConfigError(
+            f"{name}.x is on {x.device} and {name}.y on {y.device}; hand them over on the CPU (x.cpu()): "
+            "a run brings them to the scenario's device"
+        )
     if x.dtype != torch.float32 or x.ndim < 2:
         raise ConfigError(
             f"{name}.x is {x.dtype} of shape {list(x.shape)}; it must be float32 [samples, ...]: x.float()"

@@ -32,6 +32,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from syft_fl.devices import loads_onto, ready
 from syft_fl.errors import RunError
 from syft_fl.federation import RoundRecord
 
@@ -134,7 +135,8 @@ class RunFolder:
         self.admit(config, resume=resume, force=force)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            state = self._checkpointed() if resume and not force and from_checkpoint else None
+            goes_on = resume and not force and from_checkpoint
+            state = self._checkpointed(ready(config.get("device"))) if goes_on else None
             if state is None:
                 for name in ("provenance.json", "checkpoint.pt"):
                     (self.path / name).unlink(missing_ok=True)
@@ -195,11 +197,11 @@ class RunFolder:
         for file in self._files.values():
             file.close()
 
-    def _checkpointed(self) -> dict[str, Any] | None:
+    def _checkpointed(self, device: torch.device) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=loads_onto(device))
         return state
 
 

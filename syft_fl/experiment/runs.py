@@ -12,6 +12,7 @@ from typing import Any
 
 from syft_fl.codecs import Codec
 from syft_fl.data import Dataset, own_data
+from syft_fl.devices import describe
 from syft_fl.errors import RunError
 from syft_fl.experiment.config import Experiment, load
 from syft_fl.experiment.folder import RunFolder, write_atomically
@@ -466,6 +467,7 @@ def _provenance(simulation: Simulation, *, host_s: float, resumed: bool) -> dict
         "host_s": host_s,
         "resumed": resumed,
         **environment(),
+        "device": describe(simulation.device),
         "threads": simulation.scenario.training.threads,
         "carrier": dict(simulation.transport.carrier.report()),
     }

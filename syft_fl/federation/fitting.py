@@ -7,6 +7,7 @@ import warnings
 import torch
 
 from syft_fl.data import Dataset
+from syft_fl.devices import CPU, ready
 from syft_fl.errors import ConfigError
 from syft_fl.federation.scenario import Scenario
 from syft_fl.keys import Key
@@ -16,22 +17,24 @@ __all__ = ["check_fits"]
 
 
 def check_fits(scenario: Scenario, dataset: Dataset) -> None:
-    """Check, without training, that model, data and partition go together, and that the carrier can be opened.
+    """Check, without training, that model, data and partition go together, and that device and carrier are there.
 
     Raises:
-        ConfigError: the model does not take the data or does not tell its classes apart, or the partition leaves a UE
-            without samples.
+        ConfigError: the device is not here, the model does not take the data or does not tell its classes apart, or
+            the partition leaves a UE without samples.
         TransportError: the carrier does not work here.
     """
+    device = ready(scenario.device)
     key = Key(scenario.seed)
     scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
-    module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval()
+    module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval().to(device)
     try:
         with torch.no_grad():
-            shape = tuple(module(dataset.test.x[:2]).shape)
+            shape = tuple(module(dataset.test.x[:2].to(device)).shape)
     except RuntimeError as error:
+        where = "" if device == CPU else f" on {device} (tensors that it makes must be on its input's device)"
         raise ConfigError(
-            f"model {type(module).__name__} does not take samples of shape {tuple(dataset.shape)}: {error}"
+            f"model {type(module).__name__} does not take samples of shape {tuple(dataset.shape)}{where}: {error}"
         ) from None
     if shape != (len(dataset.test.x[:2]), dataset.classes):
         raise ConfigError(

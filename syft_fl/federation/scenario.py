@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from syft_fl.codecs import Summing
 from syft_fl.data import DATASETS, Digits
+from syft_fl.devices import is_device_name
 from syft_fl.errors import ConfigError
 from syft_fl.federation.asynchronous import ASYNCHRONOUS, Asynchronous
 from syft_fl.federation.availability import AVAILABILITIES, Availability
@@ -173,6 +174,8 @@ class Scenario:
             nothing to acknowledge, to ask for or to wait for.
         carrier: who hands the frames' bytes over; it changes no result.
         engine: who trains the UEs; it changes no result, but ``batched`` may in the last digits. None: ``loop``.
+        device: where models and data are, and training, testing and aggregation take place: ``cuda``, ``cuda:N``, or
+            ``cpu``, which is None. Another one changes results in the last digits, and what dropout draws.
         stop: when the run ends.
     """
 
@@ -190,9 +193,11 @@ class Scenario:
     protocol: Protocol | None = None
     carrier: Annotated[CarrierModel, CARRIERS] = Local()
     engine: Annotated[EngineModel, ENGINES] | None = None
+    device: str | None = None
     stop: Stop = Stop()
 
     def __post_init__(self) -> None:
+        self._check_device()
         rule, uplink = self.population.aggregator, self.uplink
         kind = getattr(rule, "kind", type(rule).__qualname__)
         require(
@@ -218,6 +223,24 @@ class Scenario:
             "the rule divides by steps that are linear in gradients",
         )
         self._check_events()
+
+    def _check_device(self) -> None:
+        require(
+            self.device is None or is_device_name(self.device),
+            "device",
+            self.device,
+            "'cpu', 'cuda' or 'cuda:N'",
+            "leave it out for the CPU; others, as 'mps', have no float64",
+        )
+        if self.device == "cpu":
+            object.__setattr__(self, "device", None)  # said or not, it is the same scenario
+        require(
+            self.device is None or not getattr(self.engine, "cpu_only", False),
+            "engine.kind",
+            getattr(self.engine, "kind", ""),
+            f"'loop', 'batched' or 'auto' where device = {self.device!r}",
+            "this one spreads UEs over a CPU's cores",
+        )
 
     @property
     def event_triggered(self) -> bool:

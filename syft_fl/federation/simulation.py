@@ -24,8 +24,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from syft_fl.clock import Clock, Event
 from syft_fl.data import Dataset
+from syft_fl.devices import ready
 from syft_fl.errors import CodecError
 from syft_fl.federation.asynchronous import Cell
 from syft_fl.federation.balance import float32_bits
@@ -100,17 +103,23 @@ class Simulation:
 
     Args:
         scenario: with its compute time resolved to seconds (:func:`~syft_fl.federation.balance.settle`).
-        dataset: what is learnt.
+        dataset: what is learnt; on the CPU, and brought to the scenario's device.
+
+    Attributes:
+        device: where models and data are.
 
     Raises:
-        ConfigError: the model does not fit the data, or the partition leaves a UE without samples.
+        ConfigError: the model does not fit the data, the partition leaves a UE without samples, or the scenario's
+            device is not here.
     """
 
     def __init__(self, scenario: Scenario, dataset: Dataset) -> None:
         self.scenario = scenario
-        self.dataset = dataset
+        self.device = ready(scenario.device)
+        self.dataset = dataset.to(self.device)
         self.key = Key(scenario.seed)
-        self._module = build_seeded(scenario.model, dataset.shape, dataset.classes, self.key / "model")
+        module = build_seeded(scenario.model, dataset.shape, dataset.classes, self.key / "model")
+        self._module = module.to(self.device)  # the same values to begin with, on whichever device
         self.layout = Layout.of(self._module)
         self.model = self.layout.read(self._module)
         engine = scenario.engine or Loop()
@@ -124,13 +133,14 @@ class Simulation:
             users=scenario.population.chosen,
             carrier=scenario.carrier,
             holds_back=scenario.event_triggered,
+            device=self.device,
         )
         self._protocol = scenario.protocol or Protocol()
         self._exchange = Exchange(
             self.transport, self._protocol, hub=BS, stream=_STREAM, federation=self, timers=self._set_timer
         )
         self._station = Station(transport=self.transport, compute=scenario.compute)
-        self.ues = self._place_samples()
+        self.ues = self._place_samples(dataset.train.y)
         self._names = tuple(self.ues)
         self._place = {ue: number for number, ue in enumerate(self._names)}
         self._standalone = self._twin() if scenario.population.standalone else None
@@ -716,11 +726,11 @@ class Simulation:
 
     # UEs and their work.
 
-    def _place_samples(self) -> dict[str, UE]:
+    def _place_samples(self, labels: Tensor) -> dict[str, UE]:
         count = self.scenario.population.ues
-        parts = self.scenario.partition.split(self.dataset.train.y, ues=count, key=self.key / "partition")
+        parts = self.scenario.partition.split(labels, ues=count, key=self.key / "partition")
         return {
-            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train[part], self.model)
+            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train[part.to(self.device)], self.model)
             for i, part in enumerate(parts)
         }
 
@@ -733,7 +743,8 @@ class Simulation:
     def _new_variates(self) -> Variates | None:
         if not isinstance(self.scenario.population.aggregator, Scaffold):
             return None
-        return Variates(self.layout, ues=len(self.ues), owed=self.transport.feeds_back)
+        owed = self.transport.feeds_back
+        return Variates(self.layout, ues=len(self.ues), owed=owed, device=self.device)
 
     def _new_deciding(self) -> Deciding | None:
         if self.scenario.trigger is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from syft_fl.devices import CPU
 from syft_fl.learn import Aggregator, Scaffold, Training, mean_step
 from syft_fl.transport import ModelContent
 from syft_fl.vectors import Layout, ModelState, Vector
@@ -30,13 +31,16 @@ class Variates:
         layout: of the model.
         ues: UEs in the cell, :math:`N`.
         owed: whether what is lost of a UE's upload comes later, by error feedback.
+        device: where the model is.
     """
 
-    def __init__(self, layout: Layout, *, ues: int, owed: Callable[[str], bool]) -> None:
+    def __init__(
+        self, layout: Layout, *, ues: int, owed: Callable[[str], bool], device: torch.device = CPU
+    ) -> None:
         self._layout = _doubled(layout)
         self._ues = ues
         self._owed = owed
-        self._common = torch.zeros(layout.length)
+        self._common = torch.zeros(layout.length, device=device)
         # Of UEs that have trained; all others have zeros.
         self._own: dict[str, Vector] = {}
         # Within a round: what the UEs received, and what the base station got of their changes.

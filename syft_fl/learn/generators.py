@@ -8,13 +8,14 @@ serves torch's alone.
 These states belong to the process. Threads that train side by side serve what their UE draws operation by operation
 instead (:func:`thread_generator`); the numbers are the same.
 
-Left out: accelerators' generators.
+A module on a card draws from that card's generator, which is served from the same key (:func:`serving`). Its numbers
+are the card's own: no CPU has the same.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any
@@ -24,9 +25,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from syft_fl.devices import CPU
 from syft_fl.keys import Key
 
-__all__ = ["drawing_part", "global_generators", "may_draw", "thread_generator", "torch_generator"]
+__all__ = ["drawing_part", "global_generators", "may_draw", "serving", "thread_generator", "torch_generator"]
 
 
 @contextmanager
@@ -47,6 +49,23 @@ def torch_generator(key: Key) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def serving(device: torch.device) -> Callable[[Key], AbstractContextManager[object]]:
+    """Who serves what a module draws on a device: the block in which its draws come from a key."""
+    return torch_generator if device == CPU else lambda key: _card_generator(key, device)
+
+
+@contextmanager
+def _card_generator(key: Key, device: torch.device) -> Iterator[None]:
+    """Start torch's global generators of the CPU and of one card from a key; restore them afterwards."""
+    with torch_generator(key):  # some modules draw on the CPU, and move what they drew
+        before = torch.cuda.get_rng_state(device)
+        torch.cuda.default_generators[device.index].manual_seed(key.integer(63))
+        try:
+            yield
+        finally:
+            torch.cuda.set_rng_state(before, device)
 
 
 @contextmanager

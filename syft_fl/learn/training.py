@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from syft_fl.devices import CPU
 from syft_fl.errors import DataError
 from syft_fl.keys import Key
 from syft_fl.learn.generators import torch_generator
@@ -256,8 +257,11 @@ def train(
     optimizer = training.new_optimizer(module, round=round)
     terms = _LocalTerms.of(module, mu=training.proximal_mu, correction=correction)
     steps, processed, total_loss = training.steps_for(len(y)), 0, 0.0
+    # A card's losses are read at the end: each reading waits for the card.
+    waiting: list[tuple[Tensor, int]] = []
+    on_card = y.device != CPU
     with draws(key / "dropout"), _laid_out(module, training):
-        for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches"):
+        for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches", device=y.device):
             optimizer.zero_grad()
             labels = y[index]
             loss = F.cross_entropy(training.scores(module, x[index]), labels)
@@ -266,7 +270,12 @@ def train(
                 terms.add_to_gradients()
             optimizer.step()
             processed += len(labels)
-            total_loss += loss.item() * len(labels)
+            if on_card:
+                waiting.append((loss.detach(), len(labels)))
+            else:
+                total_loss += loss.item() * len(labels)
+    for number, (_, count) in zip(_numbers([one for one, _ in waiting]), waiting, strict=True):
+        total_loss += number * count
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)
@@ -322,22 +331,36 @@ def _laid_out(module: nn.Module, training: Training) -> Iterator[None]:
 @torch.no_grad()
 def _all_finite(module: nn.Module) -> bool:
     # A sum is finite only if each term is, and is several times faster than testing the terms.
-    return all(math.isfinite(parameter.sum().item()) for parameter in module.parameters())
+    return all(map(math.isfinite, _numbers([parameter.sum() for parameter in module.parameters()])))
+
+
+def _numbers(tensors: Sequence[Tensor]) -> list[float]:
+    """What scalars of one device are; of a card's all at once."""
+    if not tensors or tensors[0].device == CPU:
+        return [tensor.item() for tensor in tensors]
+    found: list[float] = torch.stack(list(tensors)).tolist()
+    return found
 
 
 def batches(
-    samples: int, size: int | Literal["all"], *, steps: int, key: Key
+    samples: int, size: int | Literal["all"], *, steps: int, key: Key, device: torch.device = CPU
 ) -> Iterator[Tensor] | Iterator[slice]:
-    """Indices of ``steps`` batches: a new order each epoch, all from one generator; or everything as it is."""
+    """Indices of ``steps`` batches: a new order each epoch, all from one generator; or everything as it is.
+
+    They are drawn on the CPU whatever the device, so that they are the same on each.
+    """
     if size == "all":
         return itertools.repeat(slice(None), steps)
-    return _drawn_batches(samples, size, steps=steps, key=key)
+    return _drawn_batches(samples, size, steps=steps, key=key, device=device)
 
 
-def _drawn_batches(samples: int, size: int, *, steps: int, key: Key) -> Iterator[Tensor]:
+def _drawn_batches(
+    samples: int, size: int, *, steps: int, key: Key, device: torch.device
+) -> Iterator[Tensor]:
     generator = key.torch()
     while True:
-        for index in torch.split(torch.randperm(samples, generator=generator), size):
+        order = torch.randperm(samples, generator=generator).to(device)  # once an epoch
+        for index in torch.split(order, size):
             yield index
             steps -= 1
             if steps == 0:

@@ -8,6 +8,9 @@ feedback an update that does not arrive returns whole to the residual, so under 
     residual + sum of what was delivered = sum of the updates
 
 The same holds where a part was delivered (``erasure``): what is missing is in the residual.
+
+Layers compute where models are, on a card too. Codecs and their memories are on the host, where bytes are: a vector
+goes there to be written, and comes back when it was read, in :class:`Pipeline` and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch
 
 from syft_fl.codecs import Codec, Context, Erasable, Float32, Gaps, Memory, Payload, Summing, needs_loss
 from syft_fl.codecs.scales import FLOAT32_MAX
+from syft_fl.devices import CPU
 from syft_fl.vectors import Vector
 
 __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
@@ -117,11 +121,13 @@ class Pipeline:
 
     Attributes:
         erasure: whether what came of a model is decoded where some of it did not.
+        device: where vectors are that go in, and those that come out.
     """
 
     codec: Codec
     layers: tuple[Layer, ...]
     erasure: bool = False
+    device: torch.device = CPU
 
     @classmethod
     def of(
@@ -133,6 +139,7 @@ class Pipeline:
         erasure: bool = False,
         analog: bool = False,
         holds_back: bool = False,
+        device: torch.device = CPU,
     ) -> Pipeline:
         """The pipeline of a direction's settings.
 
@@ -140,8 +147,8 @@ class Pipeline:
         differences are sent without any codec (``analog``), and where whole updates are held back and owed.
         """
         if not delta or (codec.lossless and not erasure and not analog and not holds_back):
-            return cls(codec, (), erasure)
-        return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure)
+            return cls(codec, (), erasure, device)
+        return cls(codec, (Delta(), ErrorFeedback()) if error_feedback else (Delta(),), erasure, device)
 
     @cached_property
     def needs_reference(self) -> bool:
@@ -186,23 +193,25 @@ class Pipeline:
         view of the vector, to be packed before anything else.
         """
         if self.needs_reference and reference is None:
-            return _WHOLE.lend(x, ctx=ctx), Encoded(None, memory.codec)
+            return _WHOLE.lend(x.cpu(), ctx=ctx), Encoded(None, memory.codec)
         x = self.difference(x, reference=reference, memory=memory)
+        on_host = x.cpu()  # x itself, where it is there already
         if isinstance(self.codec, Float32):
-            return self.codec.lend(x, ctx=ctx), Encoded(x, ctx.memory)
-        payload, codec_memory = self.codec.encode(x, ctx=ctx)
+            return self.codec.lend(on_host, ctx=ctx), Encoded(x, ctx.memory)
+        payload, codec_memory = self.codec.encode(on_host, ctx=ctx)
         return payload, Encoded(x, codec_memory)
 
     def decode(self, payload: Payload, *, reference: Vector | None, ctx: Context) -> Decoded:
         """Read a vector from received bytes."""
         if self.needs_reference and reference is None:
-            whole, _ = _WHOLE.decode(payload, ctx=ctx)
+            whole = _WHOLE.decode(payload, ctx=ctx)[0].to(self.device)
             return Decoded(whole, whole, ctx.memory)
         from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
         return self.decoded(from_codec, reference=reference, codec_memory=codec_memory)
 
     def decoded(self, from_codec: Vector, *, reference: Vector | None, codec_memory: Memory) -> Decoded:
-        """What came out of the codec, taken through the layers."""
+        """What came out of the codec, taken through the layers on this end's device."""
+        from_codec = from_codec.to(self.device)
         return Decoded(self._incoming(from_codec, reference), from_codec, codec_memory)
 
     def decode_part(
@@ -229,7 +238,7 @@ class Pipeline:
         part = self.codec.decode_part(payload, gaps, ctx=ctx)
         if part is None or not part.share:
             return None
-        from_codec = part.vector
+        from_codec = part.vector.to(self.device)
         if part.share < 1 and not self.feeds_back:
             from_codec = (from_codec / part.share).clamp(-FLOAT32_MAX, FLOAT32_MAX)
         return Decoded(self._incoming(from_codec, reference), from_codec, part.memory)
@@ -275,7 +284,7 @@ class Pipeline:
         for share, reference in zip(shares, references, strict=True):
             if reference is not references[0]:
                 base = base + share * (reference - references[0])
-        return base + difference, memory
+        return base + difference.to(self.device), memory
 
     def committed(self, encoded: Encoded, decoded: Decoded, memory: LinkMemory) -> LinkMemory:
         """What the sender remembers once the message has arrived."""

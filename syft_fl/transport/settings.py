@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+import torch
+
+from syft_fl.devices import CPU
 from syft_fl.errors import ConfigError
 from syft_fl.transport.direction import Downlink, Uplink
 from syft_fl.transport.layers import Pipeline
@@ -24,12 +27,13 @@ class Settings(Generic[D]):
         common: for every UE that has nothing of its own.
     """
 
-    def __init__(self, common: D, *, holds_back: bool = False) -> None:
+    def __init__(self, common: D, *, holds_back: bool = False, device: torch.device = CPU) -> None:
         self.common: D = common
         self._holds_back = holds_back
+        self._device = device
         self._changes: dict[str, dict[str, Any]] = {}
         self._own: dict[str, D] = {}
-        self._pipeline = _pipeline(common, holds_back)
+        self._pipeline = self._pipeline_of(common)
         self._own_pipelines: dict[str, Pipeline] = {}
 
     def of(self, ue: str) -> D:
@@ -66,24 +70,24 @@ class Settings(Generic[D]):
             own[ue] = {**own.get(ue, {}), **changes}
         settings = {name: replace(common, **fields) for name, fields in own.items()}
         self.common, self._changes, self._own = common, own, settings
-        self._pipeline, self._own_pipelines = _pipeline(common, self._holds_back), {}
+        self._pipeline, self._own_pipelines = self._pipeline_of(common), {}
         for name, mine in settings.items():
-            wanted = _pipeline(mine, self._holds_back)
+            wanted = self._pipeline_of(mine)
             self._own_pipelines[name] = next((p for p in self._pipelines() if p == wanted), wanted)
 
     def _pipelines(self) -> Iterator[Pipeline]:
         yield self._pipeline
         yield from self._own_pipelines.values()
 
-
-def _pipeline(direction: Uplink | Downlink, holds_back: bool) -> Pipeline:
-    if isinstance(direction, Downlink):
-        return Pipeline.of(direction.codec, delta=direction.delta)
-    return Pipeline.of(
-        direction.codec,
-        delta=direction.delta,
-        error_feedback=direction.error_feedback,
-        erasure=direction.erasure,
-        analog=direction.analog is not None,
-        holds_back=holds_back and direction.error_feedback,
-    )
+    def _pipeline_of(self, direction: Uplink | Downlink) -> Pipeline:
+        if isinstance(direction, Downlink):
+            return Pipeline.of(direction.codec, delta=direction.delta, device=self._device)
+        return Pipeline.of(
+            direction.codec,
+            delta=direction.delta,
+            error_feedback=direction.error_feedback,
+            erasure=direction.erasure,
+            analog=direction.analog is not None,
+            holds_back=self._holds_back and direction.error_feedback,
+            device=self._device,
+        )

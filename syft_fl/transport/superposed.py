@@ -83,7 +83,7 @@ class Sum:
     def sent(self, number: int) -> Vector:
         """[entries] what a UE really sends: 0 where it is silent."""
         x = self.vectors[number]
-        return x * torch.from_numpy(self.found.mask(number, len(x)))
+        return x * torch.from_numpy(self.found.mask(number, len(x))).to(x.device)
 
     def received(self) -> Vector:
         """[entries] the mean of the models of those who sent, as the base station gets it.
@@ -94,7 +94,7 @@ class Sum:
         total = found.total(entries)
         added = np.zeros(entries)
         for number, x in enumerate(self.vectors):
-            amplitudes = (x.double().numpy() - self.common.mean) / self.common.scale
+            amplitudes = (x.cpu().double().numpy() - self.common.mean) / self.common.scale
             added += found.amplitudes[number] * np.where(found.mask(number, entries), amplitudes, 0.0)
         heard = total > 0
         noise = self.key.numpy().standard_normal(entries)
@@ -102,7 +102,8 @@ class Sum:
         mean: NDArray[np.float64] = np.zeros(entries)
         mean[heard] = added[heard] / total[heard] + std[heard] * noise[heard]
         difference = np.where(heard, self.common.mean + self.common.scale * mean, 0.0)
-        return self._base() + torch.from_numpy(difference.astype(np.float32))
+        base = self._base()
+        return base + torch.from_numpy(difference.astype(np.float32)).to(base.device)
 
     def _base(self) -> Vector:
         """The mean of what the vectors are differences to."""

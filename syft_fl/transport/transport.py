@@ -24,8 +24,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from syft_fl.clock import Clock
 from syft_fl.codecs import Codec, Context, Memory, Payload, blanked
+from syft_fl.devices import CPU
 from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
@@ -84,6 +87,7 @@ class Transport:
         carrier: who hands the bytes over; the default is this process itself.
         holds_back: a UE may keep an update to itself (a trigger). With error feedback it is then owed, also where
             the codec is lossless.
+        device: where models are that are sent, and those that arrive.
 
     Attributes:
         misses: those of a frame's UEs to or from whom it does not come, whatever the link does, since they are out of
@@ -111,9 +115,11 @@ class Transport:
         users: int = 1,
         carrier: CarrierModel | None = None,
         holds_back: bool = False,
+        device: torch.device = CPU,
     ) -> None:
-        self._up = Settings(uplink or Uplink(), holds_back=holds_back)
-        self._down = Settings(downlink or Downlink())
+        self._device = device
+        self._up = Settings(uplink or Uplink(), holds_back=holds_back, device=device)
+        self._down = Settings(downlink or Downlink(), device=device)
         self.key = Key(key) if isinstance(key, int) else key
         self.hub = hub
         self.carrier = (carrier or Local()).open(hub)
@@ -879,7 +885,7 @@ class Transport:
 
     def _content(self, stream: str, frame: Frame, vector: Vector) -> ModelContent:
         layout = self._layouts[stream]
-        buffers = unpack_tensors(frame.side)
+        buffers = [buffer.to(self._device) for buffer in unpack_tensors(frame.side)]
         names = [name for name, _, _ in layout.buffers]
         return ModelContent(ModelState(vector, dict(zip(names, buffers, strict=True))), layout)
 

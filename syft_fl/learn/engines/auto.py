@@ -1,4 +1,7 @@
-"""Which engine is likely the fastest, by a rule and not by timing: the same scenario has the same engine everywhere."""
+"""Which engine is likely the fastest, by a rule and not by timing: the same scenario has the same engine everywhere.
+
+On a card it is what the card is kept busy by: one UE's batch rarely fills it, a stack of many UEs' does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from syft_fl.devices import CPU, device_of
 from syft_fl.learn.engines.batched import Batched, unfit
 from syft_fl.learn.engines.engine import ENGINES, Engine, EngineModel
 from syft_fl.learn.engines.loop import Loop
@@ -34,6 +38,8 @@ class Auto:
     - ``threads``: else, where two UEs or more train 20,000 parameters or more.
     - ``loop``: else.
 
+    On a card: ``batched`` for two UEs or more without buffers and random draws, convolutions or not; ``loop`` else.
+
     The rule looks at the scenario alone and not at the machine, since ``batched`` changes the last digits. What was
     chosen is printed once.
     """
@@ -57,6 +63,8 @@ class Auto:
             Batched(chunk=None)
         """
         plain = unfit(module, layout) is None and not may_draw(module)
+        if device_of(module) != CPU:
+            return Batched() if cohort >= 2 and plain else Loop()
         if cohort >= _MANY and layout.length <= _FEW and plain and not _has_convolution(module):
             return Batched()
         return Threads() if cohort >= 2 and layout.length >= _FEW // 10 else Loop()

@@ -5,6 +5,10 @@ entry by entry. UEs may have data of any size: whoever has done its steps drops 
 a sample of its own that counts nothing. Sums are taken in another order than one UE at a time would: an update differs
 from the loop's by about :math:`10^{-6}` of its length (tests: :math:`10^{-5}`).
 
+On a card the samples of a stack lie together, and all that was drawn goes there in one piece, so a step is as many
+operations for a thousand UEs as for two. How many UEs make a stack follows from what one of them takes, and the card's
+memory.
+
 Left out: modules with buffers (BatchNorm), modules that draw (dropout), and those that mix the samples of a batch.
 """
 
@@ -19,9 +23,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F
 
-from syft_fl.errors import ConfigError, DataError
+from syft_fl.devices import CPU, device_of, memory_bytes
+from syft_fl.errors import ConfigError, DataError, RunError
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome, not_waiting
-from syft_fl.learn.generators import drawing_part, torch_generator
+from syft_fl.learn.generators import drawing_part, serving
 from syft_fl.learn.training import TrainingReport, batches, intra_op_threads, no_samples
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
@@ -29,6 +34,17 @@ from syft_fl.vectors import Layout, ModelState
 __all__ = ["Batched", "BatchedEngine"]
 
 _STACK_BYTES = 2**25
+"""Of parameters, on a CPU: they stay in its caches."""
+
+_SHARE = 0.5
+"""Of a card's memory that a stack may take."""
+
+_VECTORS = 8
+"""What a UE of a stack has of a model's size at one time, at most: it, its gradient, what an optimiser remembers, what
+is added to the gradient, and what comes out."""
+
+_PASSES = 3
+"""Of what a forward pass keeps for the backward pass, how many times that is in memory in between."""
 
 
 @ENGINES
@@ -40,7 +56,8 @@ class Batched:
     changes nothing.
 
     Attributes:
-        chunk: UEs in a stack; None: as many as have 32 MiB of parameters.
+        chunk: UEs in a stack; None: on a CPU as many as have 32 MiB of parameters, on a card as many as take half of
+            its memory.
     """
 
     kind: ClassVar[str] = "batched"
@@ -50,8 +67,7 @@ class Batched:
         require(self.chunk is None or self.chunk >= 1, "chunk", self.chunk, "at least 1")
 
     def open(self, module: nn.Module, layout: Layout, *, cohort: int) -> Engine:
-        fitting = max(1, _STACK_BYTES // (4 * max(1, layout.length)))
-        return BatchedEngine(module, layout, chunk=self.chunk or fitting)
+        return BatchedEngine(module, layout, chunk=self.chunk)
 
 
 class BatchedEngine:
@@ -60,19 +76,20 @@ class BatchedEngine:
     Args:
         module: of the right architecture; only its ``forward`` is used.
         layout: of that module.
-        chunk: UEs in a stack.
+        chunk: UEs in a stack; None: as many as fit.
 
     Raises:
         ConfigError: the module has buffers or parameters that are no floating-point numbers, or draws random numbers.
     """
 
-    def __init__(self, module: nn.Module, layout: Layout, *, chunk: int) -> None:
+    def __init__(self, module: nn.Module, layout: Layout, *, chunk: int | None = None) -> None:
         reason = unfit(module, layout)
         if reason is not None:
             raise _refused(module, reason)
         self._module = module
         self._layout = layout
         self._chunk = chunk
+        self._device = device_of(module)
         self._learnt: tuple[str, ...] | None = None
         self._jobs: dict[int, Job] = {}
         self._found: dict[int, Outcome | DataError] = {}
@@ -120,10 +137,21 @@ class BatchedEngine:
         for alike in groups.values():
             # More samples are no fewer steps: who is still at it is then always a first part of the stack.
             alike.sort(key=lambda item: -_size(item[1]))
-            for first in range(0, len(alike), self._chunk):
-                handles, jobs = zip(*alike[first : first + self._chunk], strict=True)
+            while alike:
+                chunk = self._chunk = self._chunk or self._fitting(alike[0][1])
+                handles, jobs = zip(*alike[:chunk], strict=True)
                 self._found |= zip(handles, self._train(jobs), strict=True)
+                del alike[:chunk]
         self._jobs.clear()
+
+    def _fitting(self, job: Job) -> int:
+        """UEs that make a stack, if all are as this one."""
+        vector = 4 * max(1, self._layout.length)
+        if self._device == CPU:
+            return max(1, _STACK_BYTES // vector)
+        return max(
+            1, int(_SHARE * memory_bytes(self._device)) // needed_bytes(self._module.train(), vector, job)
+        )
 
     def _train(self, jobs: tuple[Job, ...]) -> list[Outcome]:
         training = jobs[0].training
@@ -132,8 +160,14 @@ class BatchedEngine:
                 if self._learnt is None:
                     self._learnt = learnt(self._module.train(), jobs[0])
                 return _Stacks(self._module.train(), self._layout, self._learnt, jobs).train()
+            except torch.OutOfMemoryError as error:
+                if len(jobs) == 1:
+                    raise _no_room(self._device, error) from error
             except RuntimeError as error:
                 raise _refused(self._module, str(error).splitlines()[0]) from error
+        # What the card has no room for at once it may have room for in halves; from now on it is asked for no more.
+        half = self._chunk = len(jobs) // 2
+        return self._train(jobs[:half]) + self._train(jobs[half:])
 
 
 class _Stacks:
@@ -147,6 +181,7 @@ class _Stacks:
         self._jobs = jobs
         self._training = jobs[0].training
         self._steps = _steps(jobs)
+        self._batches = (_Batches if jobs[0].samples.y.device == CPU else _BatchesTogether)(jobs, self._steps)
         self._all = _stacked([job.state.vector for job in jobs], layout)
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
@@ -159,29 +194,16 @@ class _Stacks:
         self._gradients: Callable[..., Any] = vmap(grad_and_value(self._loss))
 
     def train(self) -> list[Outcome]:
-        size = self._training.batch_size
-        order = [
-            [
-                index if isinstance(index, Tensor) else torch.arange(_size(job))
-                for index in batches(_size(job), size, steps=steps, key=job.key / "batches")
-            ]
-            for job, steps in zip(self._jobs, self._steps, strict=True)
-        ]
-        total = torch.zeros(len(self._jobs), dtype=torch.float64)
+        total = torch.zeros(len(self._jobs), dtype=torch.float64, device=self._jobs[0].state.vector.device)
         for step in range(self._steps[0]):
             self._go_on_with(sum(steps > step for steps in self._steps))
-            total[: self._active] += self._step([indices[step] for indices in order[: self._active]])
-        return self._outcomes(total.tolist(), [sum(map(Tensor.numel, indices)) for indices in order])
+            total[: self._active] += self._step(step)
+        return self._outcomes(total.tolist(), self._batches.processed())
 
-    def _step(self, indices: list[Tensor]) -> Tensor:
+    def _step(self, step: int) -> Tensor:
         """One step of those still at it; [active] each one's sum of losses."""
-        sizes = [index.numel() for index in indices]
-        counts, longest = torch.tensor(sizes), max(sizes)
-        weights = (torch.arange(longest) < counts[:, None]) / counts[:, None]
-        # What fills a batch up must be no stranger: the loss of some zeros may be infinite.
-        filled = [_filled(index, longest) for index in indices]
-        x = _gathered([job.samples.x for job in self._jobs[: self._active]], filled)
-        y = _gathered([job.samples.y for job in self._jobs[: self._active]], filled)
+        x, y, counts = self._batches.of(step, self._active)
+        weights = (torch.arange(y.shape[1], device=y.device) < counts[:, None]) / counts[:, None]
         fixed = {n: s[: self._active] for n, s in self._all.items() if n not in self._names}
         with torch.no_grad():
             trained = dict(zip(self._names, self._parameters, strict=True))
@@ -243,6 +265,90 @@ class _Stacks:
         ]
 
 
+class _Batches:
+    """What a stack trains on, step by step: each UE's samples where they are."""
+
+    def __init__(self, jobs: tuple[Job, ...], steps: list[int]) -> None:
+        size = jobs[0].training.batch_size
+        self._jobs = jobs
+        self._order = [
+            [
+                index if isinstance(index, Tensor) else torch.arange(_size(job))
+                for index in batches(_size(job), size, steps=count, key=job.key / "batches")
+            ]
+            for job, count in zip(jobs, steps, strict=True)
+        ]
+
+    def of(self, step: int, active: int) -> tuple[Tensor, Tensor, Tensor]:
+        """[active, batch, ...] inputs and [active, batch] labels of the first UEs, and [active] how many count."""
+        filled, sizes = self._indices(step, active)
+        x = _gathered([job.samples.x for job in self._jobs[:active]], filled)
+        y = _gathered([job.samples.y for job in self._jobs[:active]], filled)
+        return x, y, torch.tensor(sizes)
+
+    def processed(self) -> list[int]:
+        """Of each UE, samples in all its steps."""
+        return [sum(map(Tensor.numel, indices)) for indices in self._order]
+
+    def _indices(self, step: int, active: int) -> tuple[list[Tensor], list[int]]:
+        """Of the first UEs, their own indices, all filled up to the same length, and how many of them count."""
+        indices = [order[step] for order in self._order[:active]]
+        sizes = [index.numel() for index in indices]
+        # What fills a batch up must be no stranger: the loss of some zeros may be infinite.
+        return [_filled(index, max(sizes)) for index in indices], sizes
+
+
+class _BatchesTogether(_Batches):
+    """The same where each operation has its price, on a card: all samples in one tensor, all indices there at once."""
+
+    def __init__(self, jobs: tuple[Job, ...], steps: list[int]) -> None:
+        super().__init__(jobs, steps)
+        self._x, self._y = (torch.cat([getattr(job.samples, name) for job in jobs]) for name in "xy")
+        starts = torch.tensor([0, *(_size(job) for job in jobs)])[:-1].cumsum(0)
+        rows, counts = [], []
+        for step in range(steps[0]):
+            filled, sizes = self._indices(step, sum(count > step for count in steps))
+            rows.append(torch.stack(filled) + starts[: len(filled), None])
+            counts.append(torch.tensor(sizes))
+        self._rows = _moved_together(rows, self._y.device)
+        self._counts = _moved_together(counts, self._y.device)
+
+    def of(self, step: int, active: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows = self._rows[step]
+        return self._x[rows], self._y[rows], self._counts[step]
+
+
+def _moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors on a device, by one copy."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def needed_bytes(module: nn.Module, vector: int, job: Job) -> int:
+    """Memory that a UE takes in a stack, about: its models, its samples, and a batch on its way through the module.
+
+    Args:
+        module: in training mode.
+        vector: bytes of its parameters.
+        job: of such a UE.
+    """
+    x, y = job.samples.x, job.samples.y
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor  # held, or another may come to lie in its place
+        return tensor
+
+    with serving(x.device)(job.key), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        F.cross_entropy(module(x[:1]), y[:1])
+    for parameter in module.parameters():
+        kept.pop(parameter.untyped_storage()._cdata, None)
+    batch = len(y) if job.training.batch_size == "all" else min(job.training.batch_size, len(y))
+    of_batch = _PASSES * batch * sum(tensor.nbytes for tensor in kept.values())
+    return _VECTORS * vector + x.nbytes + y.nbytes + of_batch
+
+
 def unfit(module: nn.Module, layout: Layout) -> str | None:
     """Why a module can't be trained many at once, as far as can be seen without running it; None: nothing is seen."""
     if layout.buffers:
@@ -254,15 +360,23 @@ def unfit(module: nn.Module, layout: Layout) -> str | None:
 
 
 def _refused(module: nn.Module, reason: str) -> ConfigError:
+    other = "threads" if device_of(module) == CPU else "loop"
     return ConfigError(
-        f"engine.kind = 'batched' can't train model {type(module).__name__}: {reason}; use engine.kind = 'threads'"
+        f"engine.kind = 'batched' can't train model {type(module).__name__}: {reason}; use engine.kind = {other!r}"
+    )
+
+
+def _no_room(device: torch.device, error: Exception) -> RunError:
+    return RunError(
+        f"{device} has no room to train one UE ({str(error).splitlines()[0]}); "
+        "give training.batch_size a smaller number, or let fewer programs use the card"
     )
 
 
 def learnt(module: nn.Module, job: Job) -> tuple[str, ...]:
     """Names of the parameters that get a gradient: the optimiser leaves the others as they are."""
     names, parameters = zip(*((n, p) for n, p in module.named_parameters() if p.requires_grad), strict=True)
-    with torch_generator(job.key):
+    with serving(job.samples.y.device)(job.key):
         loss = F.cross_entropy(module(job.samples.x[:1]), job.samples.y[:1])
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return tuple(name for name, gradient in zip(names, found, strict=True) if gradient is not None)

@@ -87,7 +87,8 @@ class EngineModel(Protocol):
     """Settings of an engine.
 
     One that gives the bits of ``loop``, whoever else is training at the time, says so by ``ignores_timing = True`` (a
-    class attribute): then a run with it can be re-timed (:mod:`syft_fl.federation.retiming`).
+    class attribute): then a run with it can be re-timed (:mod:`syft_fl.federation.retiming`). One that spreads UEs over
+    cores, and makes nothing of a card, says ``cpu_only = True``.
     """
 
     kind: ClassVar[str]
@@ -96,8 +97,9 @@ class EngineModel(Protocol):
         """An engine for modules of one architecture.
 
         Args:
-            module: of that architecture. An engine may train in it: its value is overwritten. A module that keeps state
-                outside its parameters and buffers would carry it from one UE to the next.
+            module: of that architecture, on the device where UEs are trained: there are the models and samples of jobs,
+                and there outcomes have to be. An engine may train in it: its value is overwritten. A module that keeps
+                state outside its parameters and buffers would carry it from one UE to the next.
             layout: of that module.
             cohort: UEs that train in a round, at most.
 

@@ -54,6 +54,7 @@ class Processes:
 
     kind: ClassVar[str] = "processes"
     ignores_timing: ClassVar[bool] = True
+    cpu_only: ClassVar[bool] = True
     workers: int | None = None
 
     def __post_init__(self) -> None:

@@ -49,6 +49,7 @@ class Ray:
 
     kind: ClassVar[str] = "ray"
     ignores_timing: ClassVar[bool] = True
+    cpu_only: ClassVar[bool] = True
     address: str | None = None
     workers: int | None = None
     attempts: int = 5

@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager
 
 from torch import nn
 
+from syft_fl.devices import device_of
 from syft_fl.keys import Key
 from syft_fl.learn.engines.engine import Job, Outcome
-from syft_fl.learn.generators import torch_generator
+from syft_fl.learn.generators import serving
 from syft_fl.learn.training import intra_op_threads, train
 from syft_fl.vectors import Layout
 
@@ -27,7 +28,8 @@ class Scratch:
     Args:
         module: of the right architecture.
         layout: of that module.
-        draws: who serves what the module draws; see :func:`~syft_fl.learn.training.train`.
+        draws: who serves what the module draws; see :func:`~syft_fl.learn.training.train`. None: the global generators
+            of where the module is.
     """
 
     def __init__(
@@ -35,11 +37,11 @@ class Scratch:
         module: nn.Module,
         layout: Layout,
         *,
-        draws: Callable[[Key], AbstractContextManager[object]] = torch_generator,
+        draws: Callable[[Key], AbstractContextManager[object]] | None = None,
     ) -> None:
         self._module = module
         self._layout = layout
-        self._draws = draws
+        self._draws = draws or serving(device_of(module))
 
     def train(self, job: Job) -> Outcome:
         """Train, and copy out what came of it."""

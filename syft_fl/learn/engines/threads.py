@@ -38,6 +38,7 @@ class Threads:
 
     kind: ClassVar[str] = "threads"
     ignores_timing: ClassVar[bool] = True
+    cpu_only: ClassVar[bool] = True
     workers: int | None = None
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from syft_fl.devices import CPU
 from syft_fl.keys import Key
 from syft_fl.schema import Registry
 from syft_fl.vectors import Vector
@@ -208,6 +209,8 @@ def compared(
 
 def squared_norm(x: Vector) -> float:
     """The squared l2 norm, in double precision; no BLAS, whose sums depend on the number of threads."""
+    if x.device != CPU:
+        return float(x.detach().double().square().sum())
     entries = x.detach().numpy()
     return float(np.einsum("i,i->", entries, entries, dtype=np.float64))
 
