@@ -683,7 +683,7 @@ class Simulation:
         count = self.scenario.population.ues
         parts = self.scenario.partition.split(self.dataset.train.y, ues=count, key=self.key / "partition")
         return {
-            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train[part], self.model)
+            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train.share(part), self.model)
             for i, part in enumerate(parts)
         }
 

@@ -57,7 +57,14 @@ from syft_fl.learn.slowdown import (
     UniformSlowdown,
 )
 from syft_fl.learn.slowdown_trace import SlowdownTrace
-from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
+from syft_fl.learn.training import (
+    LabelledSamples,
+    SharedSamples,
+    Training,
+    TrainingReport,
+    intra_op_threads,
+    train,
+)
 
 __all__ = [
     "AGGREGATORS",
@@ -118,6 +125,7 @@ __all__ = [
     "Scaffold",
     "Schedule",
     "Shards",
+    "SharedSamples",
     "Slowdown",
     "SlowdownTrace",
     "Softmax",

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from syft_fl.vectors import Vector
 
 __all__ = [
     "LabelledSamples",
+    "SharedSamples",
     "Training",
     "TrainingReport",
     "batches",
@@ -45,6 +46,20 @@ class LabelledSamples(Protocol):
 
     @property
     def y(self) -> Tensor: ...
+
+
+@runtime_checkable
+class SharedSamples(LabelledSamples, Protocol):
+    """Some of the samples of a ``whole`` that many have a share in: those at the places of an ``index``.
+
+    ``x`` and ``y`` of these are copies, put together each time that they are asked for.
+    """
+
+    @property
+    def whole(self) -> LabelledSamples: ...
+
+    @property
+    def index(self) -> Tensor: ...
 
 
 @schema

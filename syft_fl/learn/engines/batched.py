@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +23,14 @@ from torch.nn import functional as F
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome, not_waiting
 from syft_fl.learn.generators import drawing_part, torch_generator
-from syft_fl.learn.training import TrainingReport, batches, intra_op_threads, no_samples
+from syft_fl.learn.training import (
+    LabelledSamples,
+    SharedSamples,
+    TrainingReport,
+    batches,
+    intra_op_threads,
+    no_samples,
+)
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -135,6 +143,25 @@ class BatchedEngine:
                 raise _refused(self._module, str(error).splitlines()[0]) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where a UE's samples lie: its own tensors, or rows of tensors that others have a share in, too."""
+
+    x: Tensor
+    y: Tensor
+    index: Tensor | None
+
+    @classmethod
+    def of(cls, samples: LabelledSamples) -> _Rows:
+        if isinstance(samples, SharedSamples):
+            return cls(samples.whole.x, samples.whole.y, samples.index)
+        return cls(samples.x, samples.y, None)
+
+    def places(self, index: Tensor) -> Tensor:
+        """Rows of the UE's samples with these numbers."""
+        return index if self.index is None else self.index[index]
+
+
 class _Stacks:
     """Parameters of some UEs, [ues, ...] each, and their training."""
 
@@ -146,6 +173,7 @@ class _Stacks:
         self._jobs = jobs
         self._training = jobs[0].training
         self._steps = _steps(jobs)
+        self._rows = [_Rows.of(job.samples) for job in jobs]
         self._all = _stacked([job.state.vector for job in jobs], layout)
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
@@ -178,9 +206,9 @@ class _Stacks:
         counts, longest = torch.tensor(sizes), max(sizes)
         weights = (torch.arange(longest) < counts[:, None]) / counts[:, None]
         # What fills a batch up must be no stranger: the loss of some zeros may be infinite.
-        filled = [_filled(index, longest) for index in indices]
-        x = _gathered([job.samples.x for job in self._jobs[: self._active]], filled)
-        y = _gathered([job.samples.y for job in self._jobs[: self._active]], filled)
+        rows = self._rows[: self._active]
+        places = [one.places(_filled(index, longest)) for one, index in zip(rows, indices, strict=True)]
+        x, y = _gathered([one.x for one in rows], places), _gathered([one.y for one in rows], places)
         fixed = {n: s[: self._active] for n, s in self._all.items() if n not in self._names}
         with torch.no_grad():
             trained = dict(zip(self._names, self._parameters, strict=True))
@@ -266,12 +294,12 @@ def learnt(module: nn.Module, job: Job) -> tuple[str, ...]:
 
 def _together(job: Job) -> tuple[object, ...]:
     """Jobs for which this is the same can lie in one stack."""
-    x = job.samples.x
+    x = _Rows.of(job.samples).x
     return (job.round, id(job.training), x.shape[1:], x.dtype, job.correction is None)
 
 
 def _size(job: Job) -> int:
-    return job.samples.y.shape[0]
+    return job.samples.index.numel() if isinstance(job.samples, SharedSamples) else job.samples.y.shape[0]
 
 
 def _steps(jobs: Sequence[Job]) -> list[int]:
