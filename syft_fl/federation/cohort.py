@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from syft_fl.errors import ConfigError
@@ -12,12 +12,18 @@ from syft_fl.federation.selection import Measured, RoundView, State
 from syft_fl.keys import Key
 from syft_fl.radio import Link
 
-__all__ = ["ages", "choose_cohort", "look", "ue_name"]
+__all__ = ["ages", "choose_cohort", "look", "ue_name", "ue_names"]
 
 
 def ue_name(index: int) -> str:
     """Name of the UE with this index, counted from 0."""
     return f"ue{index}"
+
+
+@lru_cache(maxsize=4)
+def ue_names(count: int) -> tuple[str, ...]:
+    """Names of so many UEs, in their fixed order; the same strings every time."""
+    return tuple(map(ue_name, range(count)))
 
 
 def look(
@@ -54,7 +60,7 @@ def look(
     return RoundView(
         round=round,
         now_s=now_s,
-        ues=tuple(ue_name(index) for index in range(population.ues)),
+        ues=ue_names(population.ues),
         cohort=population.chosen,
         key=Key(scenario.seed) / f"round{round}",
         uplink=measured("uplink"),

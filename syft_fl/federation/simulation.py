@@ -28,7 +28,7 @@ from syft_fl.data import Dataset
 from syft_fl.errors import CodecError
 from syft_fl.federation.asynchronous import Cell
 from syft_fl.federation.balance import float32_bits
-from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
+from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name, ue_names
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deciding import Decided, Deciding
 from syft_fl.federation.merging import Merging
@@ -179,6 +179,7 @@ class Simulation:
         while not self._is_over(now) and going:
             going = not self._in_vain(now) and self._go_on(now)
         record = self._close(now)
+        self._let_go(now)
         if not going and self.stopped_by is None:
             self.stopped_by = "silence"
             warnings.warn(
@@ -188,6 +189,13 @@ class Simulation:
                 stacklevel=2,
             )
         return record
+
+    def _let_go(self, now: Round) -> None:
+        """Between rounds, keep no model for what is over: else each would be held for as long as a UE is idle."""
+        now.updates.clear()
+        for name in [name for name in self._work if self._exchange.ue(name).is_done]:
+            del self._work[name]
+            self.ues[name].let_go()
 
     # How a round goes.
 
@@ -680,11 +688,14 @@ class Simulation:
     # UEs and their work.
 
     def _place_samples(self) -> dict[str, UE]:
-        count = self.scenario.population.ues
-        parts = self.scenario.partition.split(self.dataset.train.y, ues=count, key=self.key / "partition")
+        names = ue_names(self.scenario.population.ues)
+        parts = self.scenario.partition.split(
+            self.dataset.train.y, ues=len(names), key=self.key / "partition"
+        )
+        # Of the data a UE has an index, and a model not before it receives one: many UEs are little more than names.
         return {
-            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train.share(part), self.model)
-            for i, part in enumerate(parts)
+            name: UE(self._worker(name), self.dataset.train.share(part), None)
+            for name, part in zip(names, parts, strict=True)
         }
 
     def _worker(self, name: str) -> VirtualWorker:

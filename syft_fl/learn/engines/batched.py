@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -183,7 +184,7 @@ class _Stacks:
         self._active = len(jobs)
         self._parameters = [nn.Parameter(self._all[name]) for name in self._names]
         self._optimizer = self._new_optimizer()
-        self._gradients: Callable[..., Any] = vmap(grad_and_value(self._loss))
+        self._gradients: Callable[..., Any] = vmap(grad_and_value(partial(_loss, module)))
 
     def train(self) -> list[Outcome]:
         size = self._training.batch_size
@@ -224,12 +225,6 @@ class _Stacks:
         self._optimizer.step()
         return losses.double() * counts  # type: ignore[no-any-return]
 
-    def _loss(
-        self, trained: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
-    ) -> Tensor:
-        scores = functional_call(self._module, trained | fixed, (x,))
-        return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
-
     def _go_on_with(self, active: int) -> None:
         """Let the last ones of the stack drop out, with what the optimiser remembers of them."""
         if active == self._active:
@@ -265,6 +260,19 @@ class _Stacks:
             )
             for ue, parts in enumerate(rows)
         ]
+
+
+# A function and not a method: stacks that held themselves would stay until the garbage collector comes round.
+def _loss(
+    module: nn.Module,
+    trained: dict[str, Tensor],
+    fixed: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    scores = functional_call(module, trained | fixed, (x,))
+    return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
 
 
 def unfit(module: nn.Module, layout: Layout) -> str | None:

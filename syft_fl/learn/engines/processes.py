@@ -203,7 +203,7 @@ def _train(scratch: Scratch, message: Job) -> object:
         replace(
             message,
             state=model,
-            samples=_opened(samples),  # type: ignore[arg-type]
+            samples=_opened(samples),
             correction=None if message.correction is None else _open(message.correction),
         )
     )
