@@ -125,7 +125,8 @@ class RunFolder:
                 )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            state = self._checkpointed() if resume and not force and from_checkpoint else None
+            spills = config.get("population", {}).get("spill_mb") is not None
+            state = self._checkpointed(spills) if resume and not force and from_checkpoint else None
             if state is None:
                 for name in ("provenance.json", "checkpoint.pt"):
                     (self.path / name).unlink(missing_ok=True)
@@ -180,11 +181,12 @@ class RunFolder:
         for file in self._files.values():
             file.close()
 
-    def _checkpointed(self) -> dict[str, Any] | None:
+    def _checkpointed(self, mapped: bool) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        # What does not fit into memory must not go through it either.
+        state: dict[str, Any] = torch.load(path, weights_only=True, mmap=mapped)
         return state
 
 

@@ -30,6 +30,7 @@ TIMING = (
     "engine",
     "population.equal_compute",
     "population.slowdown",
+    "population.spill_mb",
     "uplink.access",
     "uplink.link",
 )

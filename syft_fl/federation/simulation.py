@@ -49,6 +49,7 @@ from syft_fl.learn import (
     evaluate,
 )
 from syft_fl.radio import Transfer
+from syft_fl.spill import Spill
 from syft_fl.transport import (
     Accepted,
     Arrival,
@@ -113,6 +114,8 @@ class Simulation:
         self.model = self.layout.read(self._module)
         engine = scenario.engine or Loop()
         self._engine = engine.open(self._module, self.layout, cohort=scenario.population.chosen)
+        spill_mb = scenario.population.spill_mb
+        self._spill = None if spill_mb is None else Spill(spill_mb * 1e6)
         self.transport = Transport(
             uplink=scenario.uplink,
             downlink=scenario.downlink,
@@ -122,6 +125,7 @@ class Simulation:
             users=scenario.population.chosen,
             carrier=scenario.carrier,
             holds_back=scenario.event_triggered,
+            spill=self._spill,
         )
         self._protocol = scenario.protocol or Protocol()
         self._exchange = Exchange(
@@ -707,7 +711,7 @@ class Simulation:
     def _new_variates(self) -> Variates | None:
         if not isinstance(self.scenario.population.aggregator, Scaffold):
             return None
-        return Variates(self.layout, ues=len(self.ues), owed=self.transport.feeds_back)
+        return Variates(self.layout, ues=len(self.ues), owed=self.transport.feeds_back, spill=self._spill)
 
     def _new_deciding(self) -> Deciding | None:
         if self.scenario.trigger is None:
@@ -718,6 +722,7 @@ class Simulation:
             key=self.key,
             ues=tuple(self.ues),
             learning_rate=self.scenario.training.rate,
+            spill=self._spill,
         )
 
     def _set_timer(self, after_s: float, party: str, ue: str, number: int) -> None:
