@@ -162,7 +162,7 @@ class _Entry:
         self.bytes = 0
 
         def count(leaf: Tensor | _Filed) -> Tensor | _Filed:
-            self.bytes += leaf.nbytes if _worth_moving(leaf) else 0
+            self.bytes += int(leaf.nbytes) if _worth_moving(leaf) else 0
             return leaf
 
         _changed(value, count)
@@ -340,7 +340,7 @@ class _File:
 
 def _rounded(length: int) -> int:
     """Up to whole pages, and by at most an eighth: pieces of few lengths fit again where one has been."""
-    step = max(_PAGE, 2 ** (length.bit_length() - 1) // 8)
+    step = max(_PAGE, (1 << length.bit_length() - 1) // 8)
     step -= step % _PAGE
     return -(-length // step) * step
 

@@ -17,7 +17,7 @@ from syft_fl.keys import Key
 from syft_fl.learn import Scaffold
 from syft_fl.radio import Link, LossyLink
 
-__all__ = ["TIMING", "check_retimable", "link_of", "why_not"]
+__all__ = ["TIMING", "check_retimable", "link_of", "loses", "why_not"]
 
 TIMING = (
     "cell",
@@ -77,6 +77,12 @@ def link_of(scenario: Scenario, direction: str) -> Link:
     return settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
 
 
+def loses(scenario: Scenario, direction: str) -> bool:
+    """Whether a scenario's link in one direction may lose something."""
+    link = link_of(scenario, direction)
+    return isinstance(link, LossyLink) and link.retransmission is not None
+
+
 def _timing_counts(scenario: Scenario) -> Iterator[str]:
     """Settings with which what is learnt depends on when things happen."""
     for name in _EVENTS:
@@ -118,8 +124,7 @@ def _timing_counts(scenario: Scenario) -> Iterator[str]:
             "uplink.erasure", True, "false", f"parts that don't come change what is learnt: {_ANEW}"
         )
     for direction in ("uplink", "downlink"):
-        link = link_of(scenario, direction)
-        if isinstance(link, LossyLink) and link.retransmission is not None:
+        if loses(scenario, direction):
             yield _reason(
                 f"{direction}.link",
                 _at(scenario, f"{direction}.link"),

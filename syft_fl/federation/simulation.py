@@ -37,6 +37,7 @@ from syft_fl.federation.round import CameUp, Round, Work, mean_loss, plain
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import RoundView, State
 from syft_fl.federation.slowing import expected_slowdown, slowdown_of
+from syft_fl.federation.streaming import Streaming, streams
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
 from syft_fl.federation.variates import Variates, float32_state
@@ -142,6 +143,7 @@ class Simulation:
         # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
         self._selection: State = {}
         self._merging = Merging(scenario, self.transport)
+        self._streams = streams(scenario)
         self.variates = self._new_variates()  # SCAFFOLD's
         self._arrived: dict[str, int] = {}
         self._frame_bits = dict.fromkeys(
@@ -234,6 +236,8 @@ class Simulation:
                 for ue in asked
                 if self._deciding.asks(ue, self.model, round=self.round, now_s=self.clock.now_s)
             )
+        if self._streams:
+            now.streaming = Streaming({ue: len(self.ues[ue].samples) for ue in asked})
         self._tell(now, asked)
         return True
 
@@ -459,7 +463,10 @@ class Simulation:
         arrival = None
         if accepted.written is not None:
             arrival = Arrival(outgoing, _NO_TRANSFER, None, frame.samples, accepted.written)
-        now.updates.append(CameUp(ue, state, work, frame.samples, arrival))
+        if now.streaming is not None:
+            now.streaming.add(ue, state, samples=frame.samples)
+        kept = state if now.streaming is None else None
+        now.updates.append(CameUp(ue, kept, work, frame.samples, arrival))
         now.gone.discard(ue)
         self._arrived[ue] = now.number
         self._told_samples[ue] = frame.samples
@@ -623,7 +630,9 @@ class Simulation:
         if now.added is not None:
             assert isinstance(now.added.content, ModelContent)
             return now.added.content.state
-        return self._merging.next_model(self.model, updates, round=now.number, deciding=self._deciding)
+        return self._merging.next_model(
+            self.model, updates, round=now.number, deciding=self._deciding, streaming=now.streaming
+        )
 
     def _limit_reached(self) -> str | None:
         stop = self.scenario.stop
@@ -809,6 +818,7 @@ class Simulation:
             "pending": [
                 [update.ue, plain(update.state), _work_state(update.work), update.samples]
                 for update in self._pending
+                if update.state is not None
             ],
             "calls": self._calls,
             "copies": {ue: list(copies) for ue, copies in self._copies.items()},

@@ -9,6 +9,7 @@ from syft_fl.learn.aggregation import (
     Memory,
     Pairwise,
     Remembering,
+    RunningMean,
     mean_rule,
     next_model,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "Ray",
     "Remembering",
     "ResNet18",
+    "RunningMean",
     "Scaffold",
     "Schedule",
     "Shards",

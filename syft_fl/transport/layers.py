@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+import torch
+
 from syft_fl.codecs import Codec, Context, Erasable, Float32, Gaps, Memory, Payload, Summing, needs_loss
 from syft_fl.codecs.scales import FLOAT32_MAX
 from syft_fl.vectors import Vector
@@ -24,6 +26,8 @@ from syft_fl.vectors import Vector
 __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory", "Pipeline"]
 
 _WHOLE = Float32()
+
+_NOT_NEEDED = torch.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,11 @@ class ErrorFeedback:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What went into the codec (None: a whole model), and what the codec remembers if it arrives."""
+    """What went into the codec, and what the codec remembers if it arrives.
+
+    Attributes:
+        sent: None: a whole model; empty: no layer looks at it again.
+    """
 
     sent: Vector | None
     codec_memory: Memory
@@ -173,10 +181,12 @@ class Pipeline:
         if self.needs_reference and reference is None:
             return _WHOLE.lend(x, ctx=ctx), Encoded(None, memory.codec)
         x = self.difference(x, reference=reference, memory=memory)
+        # Only error feedback looks at it again: else a cohort's vectors need not be held until they have arrived.
+        sent = x if self.feeds_back else _NOT_NEEDED
         if isinstance(self.codec, Float32):
-            return self.codec.lend(x, ctx=ctx), Encoded(x, ctx.memory)
+            return self.codec.lend(x, ctx=ctx), Encoded(sent, ctx.memory)
         payload, codec_memory = self.codec.encode(x, ctx=ctx)
-        return payload, Encoded(x, codec_memory)
+        return payload, Encoded(sent, codec_memory)
 
     def decode(self, payload: Payload, *, reference: Vector | None, ctx: Context) -> Decoded:
         """Read a vector from received bytes."""

@@ -11,7 +11,7 @@ Left out: modules with buffers (BatchNorm), modules that draw (dropout), and tho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -63,7 +63,7 @@ class Batched:
 
 
 class BatchedEngine:
-    """Trains all jobs that wait when the first outcome is asked for.
+    """Stacks all jobs that wait when the first outcome is asked for; a stack is trained when one of its outcomes is.
 
     Args:
         module: of the right architecture; only its ``forward`` is used.
@@ -83,6 +83,7 @@ class BatchedEngine:
         self._chunk = chunk
         self._learnt: tuple[str, ...] | None = None
         self._jobs: dict[int, Job] = {}
+        self._stacked: dict[int, Mapping[int, Job]] = {}
         self._found: dict[int, Outcome | DataError] = {}
         self._submitted = 0
 
@@ -94,13 +95,15 @@ class BatchedEngine:
         return handle
 
     def result(self, handle: int) -> Outcome:
-        """Train all that wait, if this job does, and give its outcome.
+        """Spread all that wait over stacks, if this job does, train its stack, and give its outcome.
 
         Raises:
             ConfigError: no such job, or its outcome was already taken; or the module can't be trained like this.
         """
         if handle in self._jobs:
-            self._train_all()
+            self._stack_all()
+        if handle in self._stacked:
+            self._train_stack(self._stacked[handle])
         found = self._found.pop(handle, None)
         if found is None:
             raise not_waiting(handle)
@@ -109,16 +112,19 @@ class BatchedEngine:
         return found
 
     def cancel(self, handle: int) -> None:
-        """Nobody will ask for the outcome of a job: it is not trained, unless it has been."""
+        """Nobody will ask for the outcome of a job: it is not trained, unless it lies in a stack with others."""
         self._jobs.pop(handle, None)
+        self._stacked.pop(handle, None)
         self._found.pop(handle, None)
 
     def close(self) -> None:
         """Forget jobs and outcomes that nobody asked for."""
         self._jobs.clear()
+        self._stacked.clear()
         self._found.clear()
 
-    def _train_all(self) -> None:
+    def _stack_all(self) -> None:
+        """Who waits when the first outcome is asked for lies together; what a stack gives depends on who is in it."""
         groups: dict[object, list[tuple[int, Job]]] = {}
         for handle, job in self._jobs.items():
             if _size(job) == 0:
@@ -129,9 +135,15 @@ class BatchedEngine:
             # More samples are no fewer steps: who is still at it is then always a first part of the stack.
             alike.sort(key=lambda item: -_size(item[1]))
             for first in range(0, len(alike), self._chunk):
-                handles, jobs = zip(*alike[first : first + self._chunk], strict=True)
-                self._found |= zip(handles, self._train(jobs), strict=True)
+                stack = dict(alike[first : first + self._chunk])
+                self._stacked |= dict.fromkeys(stack, stack)
         self._jobs.clear()
+
+    def _train_stack(self, stack: Mapping[int, Job]) -> None:
+        # One stack at a time: the outcomes of a large cohort are not all held at once.
+        for handle, outcome in zip(stack, self._train(tuple(stack.values())), strict=True):
+            if self._stacked.pop(handle, None) is not None:
+                self._found[handle] = outcome
 
     def _train(self, jobs: tuple[Job, ...]) -> list[Outcome]:
         training = jobs[0].training
