@@ -14,6 +14,7 @@ Left out: tensors of less than a page, which stay where they are.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
@@ -67,7 +68,7 @@ class Spill:
         )  # what counts as in memory, the last used at the end
         self._file = _File()
         self.in_memory_bytes = 0
-        self._looked_through = False
+        self._brought_in = 0.0
 
     @property
     def in_file_bytes(self) -> int:
@@ -83,13 +84,15 @@ class Spill:
             return
         self._used[id(entry)] = entry
         self.in_memory_bytes += entry.bytes
+        # The system brings in what lies beside it, too.
+        self._brought_in += entry.bytes if entry.is_filed else 0
         while self.in_memory_bytes > self._limit:
             _, oldest = self._used.popitem(last=False)
             self.in_memory_bytes -= oldest.bytes
             oldest.spill(self._file)
-        if self._looked_through:
+        if self._brought_in > max(self._limit, _EXTENT):
             self._file.let_go()
-            self._looked_through = False
+            self._brought_in = 0
 
     def drop(self, entry: _Entry) -> None:
         """An entry is gone."""
@@ -98,7 +101,7 @@ class Spill:
 
     def looks_through(self) -> None:
         """All values are about to be read, none of them for long: that says nothing of what will be used next."""
-        self._looked_through = True
+        self._brought_in = math.inf
 
 
 class Spilling(MutableMapping[K, V], Generic[K, V]):
@@ -177,6 +180,10 @@ class _Entry:
             value = _changed(self._value, lambda leaf: leaf.open() if isinstance(leaf, _Filed) else leaf)
             self._hold_on_to(value)
         return value
+
+    @property
+    def is_filed(self) -> bool:
+        return bool(self._slots)
 
     def _hold_on_to(self, value: Any) -> None:
         self._alive = weakref.ref(value) if isinstance(value, Tensor) else None

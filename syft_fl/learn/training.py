@@ -263,6 +263,7 @@ def train(
             optimizer.step()
             processed += len(labels)
             total_loss += loss.item() * len(labels)
+    optimizer.zero_grad()  # as large as the model, and of no use any more
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)

@@ -185,7 +185,9 @@ def serve(folders: Sequence[str]) -> None:
         while True:
             message = pickle.load(inbox)
             try:
-                scratch = scratch or Scratch(unpacked_module(packed), layout)
+                if scratch is None:
+                    scratch = Scratch(unpacked_module(packed), layout)
+                    packed = b""  # as large as the module
                 answer: object = _train(scratch, message)
             except Exception as error:
                 answer = error
@@ -199,7 +201,7 @@ def _train(scratch: Scratch, message: Job) -> object:
     """Train on what lies in files, and write the model back to where it came from."""
     vector, buffers, samples = message.state.vector, message.state.buffers, cast(Any, message.samples)
     model = ModelState(_open(vector), {name: _open(buffer) for name, buffer in buffers.items()})
-    outcome = scratch.train(
+    return scratch.train_there(
         replace(
             message,
             state=model,
@@ -207,10 +209,6 @@ def _train(scratch: Scratch, message: Job) -> object:
             correction=None if message.correction is None else _open(message.correction),
         )
     )
-    model.vector.copy_(outcome.state.vector)
-    for name, buffer in model.buffers.items():
-        buffer.copy_(outcome.state.buffers[name])
-    return outcome.report
 
 
 def _packed_answer(answer: object) -> bytes:
