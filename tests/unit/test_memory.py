@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +218,17 @@ def test_buffers_stream_along(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.buffers["norm.num_batches_tracked"].item() > 0
     for name, buffer in held.buffers.items():
         assert torch.equal(model.buffers[name], buffer), name
+
+
+def test_the_page_on_memory_names_what_is_measured_and_its_settings_are_read() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "memory.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    population = parse(tomllib.loads(block)).base.population
+    assert (population.ues, population.spill_mb) == (100_000, 2000.0)
+    for link in re.findall(r"\]\(([^)#]+)", page):
+        assert (root / "docs" / link).exists(), link
+    # Bounds of the page are those of the measurement.
+    script = (root / "tests" / "bench" / "bench_memory.py").read_text(encoding="utf-8")
+    bounds = re.findall(r'Row\(\s*"[a-z ]+",\s*"(?:MB|models)",\s*(\d+)', script)
+    assert sorted(map(int, bounds)) == sorted(map(int, re.findall(r"\| (\d+) (?:MB|models) \|$", page, re.M)))
