@@ -98,6 +98,15 @@ class Layout:
             vector = torch.cat(parts).to(torch.float32) if parts else torch.empty(0)
             return ModelState(vector, {name: b.clone() for name, b in beside})
 
+    def read_into(self, state: ModelState, module: nn.Module) -> None:
+        """Copy a module's value out of it to where another one lies, in place of that."""
+        parameters, beside = _tensors(module)
+        with torch.no_grad():
+            for slot, (_, parameter) in zip(self.slots, parameters, strict=True):
+                state.vector[slot.start : slot.stop].copy_(parameter.reshape(-1))
+            for name, buffer in beside:
+                state.buffers[name].copy_(buffer)
+
     def write(self, state: ModelState, module: nn.Module) -> None:
         """Copy a value into a module, in place: parameters stay the same objects.
 

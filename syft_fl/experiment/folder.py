@@ -136,7 +136,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             goes_on = resume and not force and from_checkpoint
-            state = self._checkpointed(ready(config.get("device"))) if goes_on else None
+            spills = config.get("population", {}).get("spill_mb") is not None
+            state = self._checkpointed(ready(config.get("device")), mapped=spills) if goes_on else None
             if state is None:
                 for name in ("provenance.json", "checkpoint.pt"):
                     (self.path / name).unlink(missing_ok=True)
@@ -197,11 +198,14 @@ class RunFolder:
         for file in self._files.values():
             file.close()
 
-    def _checkpointed(self, device: torch.device) -> dict[str, Any] | None:
+    def _checkpointed(self, device: torch.device, *, mapped: bool) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=loads_onto(device))
+        # What does not fit into memory must not go through it either.
+        state: dict[str, Any] = torch.load(
+            path, weights_only=True, mmap=mapped, map_location=loads_onto(device)
+        )
         return state
 
 

@@ -7,7 +7,7 @@ of its upload (or has kept it), and then it is what the rule gave for that case.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from syft_fl.errors import ConfigError
 from syft_fl.keys import Key
 from syft_fl.learn.triggers import Decision, ServerSide, Trigger, TriggerView, properties
 from syft_fl.radio import ChannelLink
+from syft_fl.spill import Spill, kept
 from syft_fl.transport import Message, ModelContent, Transport
 from syft_fl.vectors import ModelState, Vector
 
@@ -53,6 +54,7 @@ class Deciding:
         key: the run's.
         ues: all UEs, in their fixed order.
         learning_rate: of a round.
+        spill: how much of what is remembered of each UE is in memory; None: all.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Deciding:
         key: Key,
         ues: Sequence[str],
         learning_rate: Callable[[int], float],
+        spill: Spill | None = None,
     ) -> None:
         self.trigger = trigger
         self.properties = properties(trigger)
@@ -70,7 +73,7 @@ class Deciding:
         self._key = key
         self._ues = tuple(ues)
         self._learning_rate = learning_rate
-        self._memory: dict[str, Mapping[str, Any]] = {}
+        self._memory: MutableMapping[str, Mapping[str, Any]] = kept(spill)
         self._latest: dict[str, Decision] = {}  # until it is sent, or kept
         self._sent: dict[str, dict[int, Decision]] = {}  # by number, until the UE knows what became of it
         self._silence: dict[str, int] = {}
@@ -79,7 +82,7 @@ class Deciding:
         self._heard: dict[str, list[Vector]] = {}
         self._made: list[Vector] = []
         # Of a UE whose last update is reused: that, its samples and learning rate; and the model it was computed at.
-        self._last: dict[str, tuple[ModelState, int, float]] = {}
+        self._last: MutableMapping[str, tuple[ModelState, int, float]] = kept(spill)
         self._told: dict[str, Vector] = {}
         self._rows: list[Decided] = []
         self._mean_rate = (0, math.nan, math.nan)
@@ -238,7 +241,8 @@ class Deciding:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`state` gave."""
-        self._memory = dict(state["memory"])
+        self._memory.clear()
+        self._memory.update(state["memory"])
         self._latest = {ue: Decision(*decision) for ue, decision in state["latest"].items()}
         self._sent = {
             ue: {number: Decision(*decision) for number, decision in sent.items()}
@@ -247,10 +251,11 @@ class Deciding:
         self._silence, self._decisions = dict(state["silence"]), dict(state["decisions"])
         self._heard = {ue: list(vectors) for ue, vectors in state["heard"].items()}
         self._made = list(state["made"])
-        self._last = {
-            ue: (ModelState(vector, buffers), samples, rate)
+        self._last.clear()
+        self._last.update(
+            (ue, (ModelState(vector, buffers), samples, rate))
             for ue, (vector, buffers, samples, rate) in state["last"].items()
-        }
+        )
         self._told = dict(state["told"])
 
 

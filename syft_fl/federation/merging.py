@@ -15,6 +15,7 @@ from syft_fl.federation.asynchronous import Update, rebased
 from syft_fl.federation.deciding import Deciding
 from syft_fl.federation.round import CameUp
 from syft_fl.federation.scenario import Scenario
+from syft_fl.federation.streaming import Streaming
 from syft_fl.learn import Averaging, FedAvg, Memory, mean_rule, next_model
 from syft_fl.transport import Transport
 from syft_fl.vectors import ModelState, Vector
@@ -41,7 +42,13 @@ class Merging:
         self.mode_memory: Memory = {}
 
     def next_model(
-        self, model: ModelState, updates: Sequence[CameUp], *, round: int, deciding: Deciding | None
+        self,
+        model: ModelState,
+        updates: Sequence[CameUp],
+        *,
+        round: int,
+        deciding: Deciding | None,
+        streaming: Streaming | None = None,
     ) -> ModelState:
         """The next model.
 
@@ -50,8 +57,14 @@ class Merging:
             updates: that make it, in the fixed order of UEs.
             round: that closes.
             deciding: knows which updates are used again; None: none.
+            streaming: has the mean of the updates; None: they are still to be made one of.
         """
         rule = self._population.aggregator
+        if streaming is not None:
+            mean = streaming.mean()
+            if isinstance(rule, Averaging):
+                return mean
+            return self._made(model, [(mean, streaming.weight)], steps=[])
         weighted = self._weighted(model, updates, round, deciding)
         added_up = self._added_up(updates)
         if added_up is not None:
@@ -65,6 +78,12 @@ class Merging:
         steps = [
             self._training.effective_steps(update.samples, round=update.work.round) for update in updates
         ]
+        return self._made(model, weighted, steps=steps)
+
+    def _made(
+        self, model: ModelState, weighted: Sequence[tuple[ModelState, float]], *, steps: Sequence[float]
+    ) -> ModelState:
+        rule = self._population.aggregator
         made, self._rule_memory = next_model(rule, model, weighted, steps=steps, memory=self._rule_memory)
         return made
 
@@ -76,6 +95,7 @@ class Merging:
         aged = [
             Update(update.ue, update.state, update.work.base, update.samples, round - update.work.round)
             for update in updates
+            if update.state is not None
         ]
         if mode is not None:
             if not aged:

@@ -19,7 +19,7 @@ from syft_fl.learn import Scaffold
 from syft_fl.radio import Link, LossyLink
 from syft_fl.schema import plain
 
-__all__ = ["TIMING", "check_retimable", "learning_of", "link_of", "why_not"]
+__all__ = ["TIMING", "check_retimable", "learning_of", "link_of", "loses", "why_not"]
 
 TIMING = (
     "cell",
@@ -32,6 +32,7 @@ TIMING = (
     "engine",
     "population.equal_compute",
     "population.slowdown",
+    "population.spill_mb",
     "uplink.access",
     "uplink.link",
 )
@@ -96,6 +97,12 @@ def link_of(scenario: Scenario, direction: str) -> Link:
     return settings.link.link(scenario.cell, Key(scenario.seed) / "radio", direction)
 
 
+def loses(scenario: Scenario, direction: str) -> bool:
+    """Whether a scenario's link in one direction may lose something."""
+    link = link_of(scenario, direction)
+    return isinstance(link, LossyLink) and link.retransmission is not None
+
+
 def _timing_counts(scenario: Scenario) -> Iterator[str]:
     """Settings with which what is learnt depends on when things happen."""
     for name in _EVENTS:
@@ -137,8 +144,7 @@ def _timing_counts(scenario: Scenario) -> Iterator[str]:
             "uplink.erasure", True, "false", f"parts that don't come change what is learnt: {_ANEW}"
         )
     for direction in ("uplink", "downlink"):
-        link = link_of(scenario, direction)
-        if isinstance(link, LossyLink) and link.retransmission is not None:
+        if loses(scenario, direction):
             yield _reason(
                 f"{direction}.link",
                 _at(scenario, f"{direction}.link"),

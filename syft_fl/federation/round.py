@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syft_fl.federation.closing import Standing
+from syft_fl.federation.streaming import Streaming
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.transport import Arrival
 from syft_fl.vectors import ModelState
@@ -43,14 +44,14 @@ class CameUp:
 
     Attributes:
         ue: whose.
-        state: the model.
+        state: the model; None: it is in the round's mean already.
         work: what it is the result of.
         samples: of the UE, from the header.
         written: as of :class:`~syft_fl.transport.Arrival`, where payloads add up before they are decoded.
     """
 
     ue: str
-    state: ModelState
+    state: ModelState | None
     work: Work
     samples: int
     written: Arrival | None = None
@@ -72,6 +73,7 @@ class Round:
         discarded: updates that came too late.
         answered_s, arrived_s: of answers, and of updates among them, when after the beginning [s].
         closing_s: for when its closing is scheduled [s].
+        streaming: where the updates' mean is taken while they come.
         summing: where the uplink is analog, what goes before the sum; ``added``: the sum.
     """
 
@@ -88,6 +90,7 @@ class Round:
     answered_s: list[float] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)
     closing_s: float = math.inf
+    streaming: Streaming | None = None
     summing: SumOnTheAir | None = None
     added: Arrival | None = None
 

@@ -70,6 +70,9 @@ class Population:
         failures: trainings and uploads that come to nothing (:mod:`~syft_fl.federation.failures`); None: none.
         eval_every: rounds between tests of the model (the last round is always tested).
         standalone: also train a twin of ue0 that never sends or receives, and test it beside the federation.
+        spill_mb: what is remembered of each UE (residuals, models that differences refer to, memories of codecs and
+            triggers, control variates) takes so many MB of memory; what was used longest ago lies in a temporary file.
+            It changes no result. None: all of it is in memory.
     """
 
     ues: int = 10
@@ -85,6 +88,7 @@ class Population:
     failures: Failures | None = None
     eval_every: int = 1
     standalone: bool = False
+    spill_mb: float | None = None
 
     def __post_init__(self) -> None:
         require(self.ues >= 1, "ues", self.ues, "at least 1")
@@ -103,6 +107,13 @@ class Population:
             "without it all UEs are chosen, and there is nothing to select",
         )
         require(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1")
+        require(
+            self.spill_mb is None or 0 <= self.spill_mb < math.inf,
+            "spill_mb",
+            self.spill_mb,
+            "at least 0 and finite",
+            "leave it out to keep all in memory",
+        )
         self._check("aggregator", "require_cohort", self.chosen)
         self._check("closing", "require_cohort", self.chosen)
         self._check("asynchronous", "require_ues", self.ues)

@@ -32,7 +32,7 @@ from syft_fl.devices import ready
 from syft_fl.errors import CodecError
 from syft_fl.federation.asynchronous import Cell
 from syft_fl.federation.balance import float32_bits
-from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name
+from syft_fl.federation.cohort import ages, choose_cohort, look, ue_name, ue_names
 from syft_fl.federation.computation import Computation
 from syft_fl.federation.deciding import Decided, Deciding
 from syft_fl.federation.merging import Merging
@@ -41,6 +41,7 @@ from syft_fl.federation.round import CameUp, Round, Work, mean_loss, plain
 from syft_fl.federation.scenario import Scenario
 from syft_fl.federation.selection import RoundView, State
 from syft_fl.federation.slowing import expected_slowdown, slowdown_of
+from syft_fl.federation.streaming import Streaming, streams
 from syft_fl.federation.summing import SumOnTheAir
 from syft_fl.federation.ue import UE
 from syft_fl.federation.variates import Variates, float32_state
@@ -54,6 +55,7 @@ from syft_fl.learn import (
     evaluate,
 )
 from syft_fl.radio import Transfer
+from syft_fl.spill import Spill
 from syft_fl.transport import (
     Accepted,
     Arrival,
@@ -124,6 +126,8 @@ class Simulation:
         self.model = self.layout.read(self._module)
         engine = scenario.engine or Loop()
         self._engine = engine.open(self._module, self.layout, cohort=scenario.population.chosen)
+        spill_mb = scenario.population.spill_mb
+        self._spill = None if spill_mb is None else Spill(spill_mb * 1e6)
         self.transport = Transport(
             uplink=scenario.uplink,
             downlink=scenario.downlink,
@@ -134,6 +138,7 @@ class Simulation:
             carrier=scenario.carrier,
             holds_back=scenario.event_triggered,
             device=self.device,
+            spill=self._spill,
         )
         self._protocol = scenario.protocol or Protocol()
         self._exchange = Exchange(
@@ -152,6 +157,7 @@ class Simulation:
         # For the selection: what it remembers, whose update arrived in which round last, the latest frames' bits.
         self._selection: State = {}
         self._merging = Merging(scenario, self.transport)
+        self._streams = streams(scenario)
         self.variates = self._new_variates()  # SCAFFOLD's
         self._arrived: dict[str, int] = {}
         self._frame_bits = dict.fromkeys(
@@ -198,6 +204,7 @@ class Simulation:
         while not self._is_over(now) and going:
             going = not self._in_vain(now) and self._go_on(now)
         record = self._close(now)
+        self._let_go(now)
         if not going and self.stopped_by is None:
             self.stopped_by = "silence"
             warnings.warn(
@@ -207,6 +214,13 @@ class Simulation:
                 stacklevel=2,
             )
         return record
+
+    def _let_go(self, now: Round) -> None:
+        """Between rounds, keep no model for what is over: else each would be held for as long as a UE is idle."""
+        now.updates.clear()
+        for name in [name for name in self._work if self._exchange.ue(name).is_done]:
+            del self._work[name]
+            self.ues[name].let_go()
 
     # How a round goes.
 
@@ -241,6 +255,8 @@ class Simulation:
                 for ue in asked
                 if self._deciding.asks(ue, self.model, round=self.round, now_s=self.clock.now_s)
             )
+        if self._streams:
+            now.streaming = Streaming({ue: len(self.ues[ue].samples) for ue in asked})
         self._tell(now, asked)
         return True
 
@@ -466,7 +482,10 @@ class Simulation:
         arrival = None
         if accepted.written is not None:
             arrival = Arrival(outgoing, _NO_TRANSFER, None, frame.samples, accepted.written)
-        now.updates.append(CameUp(ue, state, work, frame.samples, arrival))
+        if now.streaming is not None:
+            now.streaming.add(ue, state, samples=frame.samples)
+        kept = state if now.streaming is None else None
+        now.updates.append(CameUp(ue, kept, work, frame.samples, arrival))
         now.gone.discard(ue)
         self._arrived[ue] = now.number
         self._told_samples[ue] = frame.samples
@@ -658,7 +677,9 @@ class Simulation:
         if now.added is not None:
             assert isinstance(now.added.content, ModelContent)
             return now.added.content.state
-        return self._merging.next_model(self.model, updates, round=now.number, deciding=self._deciding)
+        return self._merging.next_model(
+            self.model, updates, round=now.number, deciding=self._deciding, streaming=now.streaming
+        )
 
     def _limit_reached(self) -> str | None:
         stop = self.scenario.stop
@@ -727,11 +748,12 @@ class Simulation:
     # UEs and their work.
 
     def _place_samples(self, labels: Tensor) -> dict[str, UE]:
-        count = self.scenario.population.ues
-        parts = self.scenario.partition.split(labels, ues=count, key=self.key / "partition")
+        names = ue_names(self.scenario.population.ues)
+        parts = self.scenario.partition.split(labels, ues=len(names), key=self.key / "partition")
+        # Of the data a UE has an index, and a model not before it receives one: many UEs are little more than names.
         return {
-            ue_name(i): UE(self._worker(ue_name(i)), self.dataset.train[part.to(self.device)], self.model)
-            for i, part in enumerate(parts)
+            name: UE(self._worker(name), self.dataset.train.share(part.to(self.device)), None)
+            for name, part in zip(names, parts, strict=True)
         }
 
     def _worker(self, name: str) -> VirtualWorker:
@@ -744,7 +766,7 @@ class Simulation:
         if not isinstance(self.scenario.population.aggregator, Scaffold):
             return None
         owed = self.transport.feeds_back
-        return Variates(self.layout, ues=len(self.ues), owed=owed, device=self.device)
+        return Variates(self.layout, ues=len(self.ues), owed=owed, device=self.device, spill=self._spill)
 
     def _new_deciding(self) -> Deciding | None:
         if self.scenario.trigger is None:
@@ -755,6 +777,7 @@ class Simulation:
             key=self.key,
             ues=self._names,
             learning_rate=self.scenario.training.rate,
+            spill=self._spill,
         )
 
     def _set_timer(self, after_s: float, party: str, ue: str, number: int) -> None:
@@ -841,6 +864,7 @@ class Simulation:
             "pending": [
                 [update.ue, plain(update.state), _work_state(update.work), update.samples]
                 for update in self._pending
+                if update.state is not None
             ],
             "calls": self._calls,
             "copies": {ue: list(copies) for ue, copies in self._copies.items()},

@@ -5,7 +5,7 @@ What they are, and why they are sent as they are, is said in :mod:`syft_fl.learn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from syft_fl.devices import CPU
 from syft_fl.learn import Aggregator, Scaffold, Training, mean_step
+from syft_fl.spill import Spill, kept
 from syft_fl.transport import ModelContent
 from syft_fl.vectors import Layout, ModelState, Vector
 
@@ -32,17 +33,24 @@ class Variates:
         ues: UEs in the cell, :math:`N`.
         owed: whether what is lost of a UE's upload comes later, by error feedback.
         device: where the model is.
+        spill: how much of the UEs' variates is in memory; None: all.
     """
 
     def __init__(
-        self, layout: Layout, *, ues: int, owed: Callable[[str], bool], device: torch.device = CPU
+        self,
+        layout: Layout,
+        *,
+        ues: int,
+        owed: Callable[[str], bool],
+        device: torch.device = CPU,
+        spill: Spill | None = None,
     ) -> None:
         self._layout = _doubled(layout)
         self._ues = ues
         self._owed = owed
         self._common = torch.zeros(layout.length, device=device)
         # Of UEs that have trained; all others have zeros.
-        self._own: dict[str, Vector] = {}
+        self._own: MutableMapping[str, Vector] = kept(spill)
         # Within a round: what the UEs received, and what the base station got of their changes.
         self._heard: dict[str, Vector] = {}
         self._changes: dict[str, Vector] = {}
@@ -101,11 +109,13 @@ class Variates:
 
     def state(self) -> dict[str, Any]:
         """Between rounds: plain data and tensors, for a checkpoint."""
-        return {"common": self._common, "own": dict(self._own)}
+        return {"common": self._common, "own": dict(self._own.items())}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
-        self._common, self._own = state["common"], dict(state["own"])
+        self._common = state["common"]
+        self._own.clear()
+        self._own.update(state["own"])
 
 
 def _doubled(layout: Layout) -> Layout:

@@ -9,6 +9,7 @@ from syft_fl.learn.aggregation import (
     Memory,
     Pairwise,
     Remembering,
+    RunningMean,
     mean_rule,
     next_model,
 )
@@ -57,7 +58,14 @@ from syft_fl.learn.slowdown import (
     UniformSlowdown,
 )
 from syft_fl.learn.slowdown_trace import SlowdownTrace
-from syft_fl.learn.training import LabelledSamples, Training, TrainingReport, intra_op_threads, train
+from syft_fl.learn.training import (
+    LabelledSamples,
+    SharedSamples,
+    Training,
+    TrainingReport,
+    intra_op_threads,
+    train,
+)
 
 __all__ = [
     "AGGREGATORS",
@@ -115,9 +123,11 @@ __all__ = [
     "Ray",
     "Remembering",
     "ResNet18",
+    "RunningMean",
     "Scaffold",
     "Schedule",
     "Shards",
+    "SharedSamples",
     "Slowdown",
     "SlowdownTrace",
     "Softmax",

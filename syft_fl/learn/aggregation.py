@@ -44,6 +44,7 @@ __all__ = [
     "Memory",
     "Pairwise",
     "Remembering",
+    "RunningMean",
     "combine",
     "mean_rule",
     "next_model",
@@ -191,15 +192,46 @@ class FedAvg:
     def aggregate(self, current: ModelState, updates: Sequence[tuple[ModelState, float]]) -> ModelState:
         if not updates:
             return current
-        shares = self.shares([weight for _, weight in updates])
+        running = RunningMean([weight for _, weight in updates])
+        for state, _ in updates:
+            running.add(state)
+        return running.state
 
-        def mean(tensors: Sequence[Tensor]) -> Tensor:
-            total = torch.zeros_like(tensors[0])
-            for tensor, share in zip(tensors, shares, strict=True):
-                total += share * tensor
-            return total
 
-        return combine([state for state, _ in updates], mean)
+class RunningMean:
+    """The mean of :class:`FedAvg`, one model after another, of which none is kept.
+
+    Args:
+        weights: of all models that are to come, in their order.
+
+    Raises:
+        ConfigError: as of :meth:`FedAvg.shares`.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._shares = iter(FedAvg().shares(weights))
+        self._state: ModelState | None = None
+
+    @property
+    def state(self) -> ModelState:
+        """The mean of all, when all have been added."""
+        assert self._state is not None
+        return self._state
+
+    def add(self, model: ModelState) -> None:
+        """The next model."""
+        share, before = next(self._shares), self._state
+
+        def added(total: Tensor | None, tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor if total is None else torch.maximum(total, tensor)
+            return (torch.zeros_like(tensor) if total is None else total).add_(share * tensor)
+
+        buffers = {
+            name: added(None if before is None else before.buffers[name], buffer)
+            for name, buffer in model.buffers.items()
+        }
+        self._state = ModelState(added(None if before is None else before.vector, model.vector), buffers)
 
 
 @AGGREGATORS

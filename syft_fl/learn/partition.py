@@ -225,4 +225,6 @@ def _draw_until_enough(
 
 
 def _tensors(parts: list[_Indices]) -> list[Tensor]:
-    return [torch.from_numpy(np.sort(part)) for part in parts]
+    # Views of one tensor: one of its own for each of very many UEs takes several times as much.
+    ordered = torch.from_numpy(np.concatenate([np.sort(part) for part in parts]))
+    return list(torch.split(ordered, [len(part) for part in parts]))

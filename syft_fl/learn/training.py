@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,13 @@ from syft_fl.vectors import Vector
 
 __all__ = [
     "LabelledSamples",
+    "SharedSamples",
     "Training",
     "TrainingReport",
     "batches",
     "intra_op_threads",
     "no_samples",
+    "shared",
     "train",
 ]
 
@@ -46,6 +48,24 @@ class LabelledSamples(Protocol):
 
     @property
     def y(self) -> Tensor: ...
+
+
+class SharedSamples(LabelledSamples, Protocol):
+    """Some of the samples of a ``whole`` that many have a share in: those at the places of an ``index``.
+
+    ``x`` and ``y`` of these are copies, put together each time that they are asked for.
+    """
+
+    @property
+    def whole(self) -> LabelledSamples: ...
+
+    @property
+    def index(self) -> Tensor: ...
+
+
+def shared(samples: LabelledSamples) -> TypeGuard[SharedSamples]:
+    """Whether samples are a share of a whole. Asked often: checking a protocol member by member takes too long."""
+    return hasattr(samples, "whole")
 
 
 @schema
@@ -276,6 +296,7 @@ def train(
                 total_loss += loss.item() * len(labels)
     for number, (_, count) in zip(_numbers([one for one, _ in waiting]), waiting, strict=True):
         total_loss += number * count
+    optimizer.zero_grad()  # as large as the model, and of no use any more
     # The last step's loss says nothing of what that step did to the parameters.
     finite = math.isfinite(total_loss) and _all_finite(module)
     return TrainingReport(total_loss / processed, processed, steps, finite)

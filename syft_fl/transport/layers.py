@@ -31,6 +31,8 @@ __all__ = ["Decoded", "Delta", "Encoded", "ErrorFeedback", "Layer", "LinkMemory"
 
 _WHOLE = Float32()
 
+_NOT_NEEDED = torch.empty(0)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkMemory:
@@ -100,7 +102,11 @@ class ErrorFeedback:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What went into the codec (None: a whole model), and what the codec remembers if it arrives."""
+    """What went into the codec, and what the codec remembers if it arrives.
+
+    Attributes:
+        sent: None: a whole model; empty: no layer looks at it again.
+    """
 
     sent: Vector | None
     codec_memory: Memory
@@ -197,9 +203,14 @@ class Pipeline:
         x = self.difference(x, reference=reference, memory=memory)
         on_host = x.cpu()  # x itself, where it is there already
         if isinstance(self.codec, Float32):
-            return self.codec.lend(on_host, ctx=ctx), Encoded(x, ctx.memory)
+            return self.codec.lend(on_host, ctx=ctx), self.encoded(x, ctx.memory)
         payload, codec_memory = self.codec.encode(on_host, ctx=ctx)
-        return payload, Encoded(x, codec_memory)
+        return payload, self.encoded(x, codec_memory)
+
+    def encoded(self, x: Vector, codec_memory: Memory) -> Encoded:
+        """What is remembered of a vector until its fate is known."""
+        # Only error feedback looks at it again: else a cohort's vectors need not be held until they have arrived.
+        return Encoded(x if self.feeds_back else _NOT_NEEDED, codec_memory)
 
     def decode(self, payload: Payload, *, reference: Vector | None, ctx: Context) -> Decoded:
         """Read a vector from received bytes."""

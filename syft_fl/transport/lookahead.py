@@ -78,7 +78,7 @@ class Lookahead:
             return
         for writing, x, (payload, memory) in zip(writings, sent, payloads, strict=True):
             # A residual must not keep the whole matrix that it is a row of.
-            encoded = Encoded(x.clone() if pipeline.feeds_back else x, memory)
+            encoded = pipeline.encoded(x.clone() if pipeline.feeds_back else x, memory)
             self._encoded[writing.message.sender] = writing, payload, encoded
 
     def written(

@@ -10,10 +10,11 @@ are needed no more. Vectors are kept by version, once, however many UEs hold the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from syft_fl.errors import TransportError
+from syft_fl.spill import Spill, kept
 from syft_fl.vectors import Vector
 
 __all__ = ["References"]
@@ -27,10 +28,14 @@ Holder = tuple[str, str]
 
 
 class References:
-    """Versions, their vectors, and who holds them."""
+    """Versions, their vectors, and who holds them.
 
-    def __init__(self) -> None:
-        self._vectors: dict[int, Vector] = {}
+    Args:
+        spill: how much of the vectors is in memory; None: all.
+    """
+
+    def __init__(self, spill: Spill | None = None) -> None:
+        self._vectors: MutableMapping[int, Vector] = kept(spill)
         self._known: dict[Holder, int] = {}
         self._held: dict[Holder, tuple[int, ...]] = {}
         self._holders: Counter[int] = Counter()
@@ -121,19 +126,17 @@ class References:
     def state(self) -> dict[str, Any]:
         """Plain data and vectors, for a checkpoint."""
         return {
-            "vectors": dict(self._vectors),
+            "vectors": dict(self._vectors.items()),
             "known": [[*holder, version] for holder, version in self._known.items()],
             "held": [[*holder, list(versions)] for holder, versions in self._held.items()],
         }
 
-    @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> References:
-        """What :meth:`state` described."""
-        references = cls()
-        references._vectors = dict(state["vectors"])
-        references._known = {(ue, stream): version for ue, stream, version in state["known"]}
-        references._held = {(ue, stream): tuple(versions) for ue, stream, versions in state["held"]}
-        references._holders.update(references._known.values())
-        for versions in references._held.values():
-            references._holders.update(versions)
-        return references
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self._vectors.clear()
+        self._vectors.update(state["vectors"])
+        self._known = {(ue, stream): version for ue, stream, version in state["known"]}
+        self._held = {(ue, stream): tuple(versions) for ue, stream, versions in state["held"]}
+        self._holders = Counter(self._known.values())
+        for versions in self._held.values():
+            self._holders.update(versions)

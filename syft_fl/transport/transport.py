@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,7 @@ from syft_fl.errors import CodecError, ConfigError, TransportError
 from syft_fl.keys import Key
 from syft_fl.radio import Cell, Link, LinkModel, Links, Medium, Transfer
 from syft_fl.radio.over_the_air import bandwidth_hz, fading_kind
+from syft_fl.spill import Spill, kept
 from syft_fl.transport.carrier import CarrierModel, Local
 from syft_fl.transport.direction import Downlink, Uplink
 from syft_fl.transport.frame import (
@@ -72,7 +73,7 @@ _SIGNALS = ("skip", "request", "grant", "ack", "nack", "hello", "bye")
 
 _NOTHING = LinkMemory()
 
-_Memories = dict[tuple[str, str], LinkMemory]
+_Memories = MutableMapping[tuple[str, str], LinkMemory]
 
 
 class Transport:
@@ -88,6 +89,7 @@ class Transport:
         holds_back: a UE may keep an update to itself (a trigger). With error feedback it is then owed, also where
             the codec is lossless.
         device: where models are that are sent, and those that arrive.
+        spill: how much of what both ends remember is in memory; None: all.
 
     Attributes:
         misses: those of a frame's UEs to or from whom it does not come, whatever the link does, since they are out of
@@ -116,6 +118,7 @@ class Transport:
         carrier: CarrierModel | None = None,
         holds_back: bool = False,
         device: torch.device = CPU,
+        spill: Spill | None = None,
     ) -> None:
         self._device = device
         self._up = Settings(uplink or Uplink(), holds_back=holds_back, device=device)
@@ -125,7 +128,7 @@ class Transport:
         self.carrier = (carrier or Local()).open(hub)
         self.clock = Clock()
         self.ledger = Ledger(hub)
-        self.references = References()
+        self.references = References(spill)
         self._cell = cell or Cell()
         self._links = {
             "uplink": Links(self._link(self.uplink.link, "uplink")),
@@ -139,8 +142,8 @@ class Transport:
         self._reconfigured = False
         self._block: Parallel | None = None
         self._layouts: dict[str, Layout] = {}
-        self._sender: _Memories = {}
-        self._receiver: _Memories = {}
+        self._sender: _Memories = kept(spill)
+        self._receiver: _Memories = kept(spill)
         self._sums: dict[str, Memory] = {}
         # By UE and stream: the loss and the mean samples that came with the last model.
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
@@ -1153,9 +1156,10 @@ class Transport:
         }
         for name, medium in self._media.items():
             medium.load(state["media"][name])
-        self.references = References.restore(state["references"])
-        self._sender = {(u, s): LinkMemory(**m) for u, s, m in state["sender"]}
-        self._receiver = {(u, s): LinkMemory(**m) for u, s, m in state["receiver"]}
+        self.references.load(state["references"])
+        for memories, held in ((self._sender, "sender"), (self._receiver, "receiver")):
+            memories.clear()
+            memories.update(((u, s), LinkMemory(**m)) for u, s, m in state[held])
         self._sums = dict(state["sums"])
         self._told = {(u, s): (loss, samples) for u, s, loss, samples in state["told"]}
         self._serials = Counter(state["serials"])

@@ -1,16 +1,16 @@
 """Whole federations against bare torch, in one process: ``python tests/bench/bench_federation.py [NAME …] [--full]``.
 
-- ``cnn``: 10 UEs in a round, the document's CNN, batch 16, one epoch of 96 samples (``--full``: 600); engine ``threads``
-  against two threads of bare torch, parameters in one flat vector each, one intra-op thread.
+- ``cnn``: 10 UEs in a round, the document's CNN, batch 16, one epoch of 96 samples (``--full``: 600); engine
+  ``threads`` against two threads of bare torch, parameters in one flat vector each, one intra-op thread.
 - ``mlp``: 100 of 1,000 UEs in a round, an MLP of 784, 64 and 10 neurons, 20 samples, one step; engine ``batched``
   against ``vmap(grad)`` over stacked parameters.
 - ``transmission``: training stubbed, 1,199,882 entries at 4 bits; time of a UE against encoding and decoding alone.
 
 A round of ours has everything: selection, codecs, frames with CRC32, radio, clock, protocol, aggregation, ledger; the
 test of the model is left out (``bench_evaluation.py``). "Training alone" is the engine and the mean of what it gives.
-Bare torch shares no line with the package, aggregates by a mean, and moves no bytes. Competitors are timed in turn, pair
-by pair; medians of ratios are printed. What runs in one thread is timed by the processor's clock. ``--check`` fails where
-a ratio is past its bound.
+Bare torch shares no line with the package, aggregates by a mean, and moves no bytes. Competitors are timed in turn,
+pair by pair; medians of ratios are printed. What runs in one thread is timed by the processor's clock. ``--check``
+fails where a ratio is past its bound.
 """
 
 from __future__ import annotations

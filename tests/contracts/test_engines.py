@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import syft_fl
-from syft_fl.data import Synthetic
+from syft_fl.data import Samples, Synthetic
 from syft_fl.errors import ConfigError, DataError
 from syft_fl.experiment import parse
 from syft_fl.federation import Population, Scenario, Simulation, Stop
@@ -281,6 +281,22 @@ def test_a_correction_is_added_to_every_gradient(opened: Opened, model: EngineMo
     for name in names(model, PLAIN):
         work = jobs(build(name), TRAININGS["sgd"], corrected=True)
         assert_as_loop(opened, model, name, work)
+
+
+@every_engine
+def test_a_share_of_a_whole_gives_the_bits_of_a_copy(opened: Opened, model: EngineModel) -> None:
+    whole = Samples(*(getattr(samples(0, 60), name) for name in "xy"))
+    shuffled = torch.randperm(60, generator=Key(2).torch())
+    parts = torch.split(shuffled, [9, 4, 14, 1, 8, 24])
+    copied = jobs(build("mlp"), TRAININGS["sgd"])
+    shared = [replace(job, samples=whole.share(part)) for job, part in zip(copied, parts, strict=True)]
+    copied = [replace(job, samples=whole[part]) for job, part in zip(copied, parts, strict=True)]
+    engine = opened(model, "mlp")
+    # Twice: what an engine keeps of samples must outlive them, and follow them.
+    for _ in range(2):
+        for one, other in zip(outcomes(engine, shared), outcomes(engine, copied), strict=True):
+            assert torch.equal(one.state.vector, other.state.vector)
+            assert one.report == other.report
 
 
 @every_exact_engine

@@ -171,6 +171,14 @@ WITH_VARIATES: dict[str, Any] = {
 }
 
 
+# Memories of more than a page each, none of which may stay in memory.
+SPILLED: dict[str, Any] = {
+    **SCENARIO,
+    "model": {"kind": "mlp", "hidden": [200]},
+    "population": {**SCENARIO["population"], "spill_mb": 0},
+}
+
+
 # What a trigger decided, what UEs and base station know of each other, and what is under way when a round closes.
 _LOSSY_LINK = {
     "kind": "wireless",
@@ -203,7 +211,7 @@ TRIGGERED: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore:rho")  # its compute time is given
 @pytest.mark.parametrize(
     ("scenario", "points"),
-    [(SCENARIO, 12), (ON_THE_AIR, 4), (IN_SLOTS, 4), (WITH_VARIATES, 4), (TRIGGERED, 4)],
+    [(SCENARIO, 12), (ON_THE_AIR, 4), (IN_SLOTS, 4), (WITH_VARIATES, 4), (SPILLED, 4), (TRIGGERED, 4)],
 )
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path

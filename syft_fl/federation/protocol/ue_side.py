@@ -113,6 +113,11 @@ class UESide:
         """Whether a new model would find it busy."""
         return self.state in ("computing", "asking", "sending")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether what it computed is settled, and nothing is to be computed before another model comes."""
+        return not self.at_work and self.doubt is None
+
     # What it hears.
 
     def hears_model(self, version: int, *, round: int, wanted: bool) -> None:

@@ -15,8 +15,9 @@ Left out: modules with buffers (BatchNorm), modules that draw (dropout), and tho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,15 @@ from syft_fl.devices import CPU, device_of, memory_bytes
 from syft_fl.errors import ConfigError, DataError, RunError
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome, not_waiting
 from syft_fl.learn.generators import drawing_part, serving
-from syft_fl.learn.training import TrainingReport, batches, intra_op_threads, no_samples
+from syft_fl.learn.training import (
+    LabelledSamples,
+    Training,
+    TrainingReport,
+    batches,
+    intra_op_threads,
+    no_samples,
+    shared,
+)
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -71,7 +80,7 @@ class Batched:
 
 
 class BatchedEngine:
-    """Trains all jobs that wait when the first outcome is asked for.
+    """Stacks all jobs that wait when the first outcome is asked for; a stack is trained when one of its outcomes is.
 
     Args:
         module: of the right architecture; only its ``forward`` is used.
@@ -92,6 +101,9 @@ class BatchedEngine:
         self._device = device_of(module)
         self._learnt: tuple[str, ...] | None = None
         self._jobs: dict[int, Job] = {}
+        self._stacked: dict[int, Mapping[int, Job]] = {}
+        # Where the last stack lay, for the next one: to give memory back and get it again takes a third of the time.
+        self._room: dict[str, Tensor] = {}
         self._found: dict[int, Outcome | DataError] = {}
         self._submitted = 0
 
@@ -103,13 +115,15 @@ class BatchedEngine:
         return handle
 
     def result(self, handle: int) -> Outcome:
-        """Train all that wait, if this job does, and give its outcome.
+        """Spread all that wait over stacks, if this job does, train its stack, and give its outcome.
 
         Raises:
             ConfigError: no such job, or its outcome was already taken; or the module can't be trained like this.
         """
         if handle in self._jobs:
-            self._train_all()
+            self._stack_all()
+        if handle in self._stacked:
+            self._train_stack(self._stacked[handle])
         found = self._found.pop(handle, None)
         if found is None:
             raise not_waiting(handle)
@@ -118,16 +132,20 @@ class BatchedEngine:
         return found
 
     def cancel(self, handle: int) -> None:
-        """Nobody will ask for the outcome of a job: it is not trained, unless it has been."""
+        """Nobody will ask for the outcome of a job: it is not trained, unless it lies in a stack with others."""
         self._jobs.pop(handle, None)
+        self._stacked.pop(handle, None)
         self._found.pop(handle, None)
 
     def close(self) -> None:
         """Forget jobs and outcomes that nobody asked for."""
         self._jobs.clear()
+        self._stacked.clear()
         self._found.clear()
+        self._room.clear()
 
-    def _train_all(self) -> None:
+    def _stack_all(self) -> None:
+        """Who waits when the first outcome is asked for lies together; what a stack gives depends on who is in it."""
         groups: dict[object, list[tuple[int, Job]]] = {}
         for handle, job in self._jobs.items():
             if _size(job) == 0:
@@ -137,12 +155,17 @@ class BatchedEngine:
         for alike in groups.values():
             # More samples are no fewer steps: who is still at it is then always a first part of the stack.
             alike.sort(key=lambda item: -_size(item[1]))
-            while alike:
-                chunk = self._chunk = self._chunk or self._fitting(alike[0][1])
-                handles, jobs = zip(*alike[:chunk], strict=True)
-                self._found |= zip(handles, self._train(jobs), strict=True)
-                del alike[:chunk]
+            chunk = self._chunk = self._chunk or self._fitting(alike[0][1])
+            for first in range(0, len(alike), chunk):
+                stack = dict(alike[first : first + chunk])
+                self._stacked |= dict.fromkeys(stack, stack)
         self._jobs.clear()
+
+    def _train_stack(self, stack: Mapping[int, Job]) -> None:
+        # One stack at a time: the outcomes of a large cohort are not all held at once.
+        for handle, outcome in zip(stack, self._train(tuple(stack.values())), strict=True):
+            if self._stacked.pop(handle, None) is not None:
+                self._found[handle] = outcome
 
     def _fitting(self, job: Job) -> int:
         """UEs that make a stack, if all are as this one."""
@@ -159,7 +182,7 @@ class BatchedEngine:
             try:
                 if self._learnt is None:
                     self._learnt = learnt(self._module.train(), jobs[0])
-                return _Stacks(self._module.train(), self._layout, self._learnt, jobs).train()
+                return _Stacks(self._module.train(), self._layout, self._learnt, jobs, self._room).train()
             except torch.OutOfMemoryError as error:
                 if len(jobs) == 1:
                     raise _no_room(self._device, error) from error
@@ -170,11 +193,34 @@ class BatchedEngine:
         return self._train(jobs[:half]) + self._train(jobs[half:])
 
 
+class _Rows(NamedTuple):
+    """Where a UE's samples lie: its own tensors, or rows of tensors that others have a share in, too."""
+
+    x: Tensor
+    y: Tensor
+    own: Tensor | None
+
+    @classmethod
+    def of(cls, samples: LabelledSamples) -> _Rows:
+        if shared(samples):
+            return cls(samples.whole.x, samples.whole.y, samples.index)
+        return cls(samples.x, samples.y, None)
+
+    def places(self, index: Tensor) -> Tensor:
+        """Rows of the UE's samples with these numbers."""
+        return index if self.own is None else self.own[index]
+
+
 class _Stacks:
     """Parameters of some UEs, [ues, ...] each, and their training."""
 
     def __init__(
-        self, module: nn.Module, layout: Layout, names: tuple[str, ...], jobs: tuple[Job, ...]
+        self,
+        module: nn.Module,
+        layout: Layout,
+        names: tuple[str, ...],
+        jobs: tuple[Job, ...],
+        room: dict[str, Tensor],
     ) -> None:
         self._module = module
         self._names = names
@@ -182,16 +228,16 @@ class _Stacks:
         self._training = jobs[0].training
         self._steps = _steps(jobs)
         self._batches = (_Batches if jobs[0].samples.y.device == CPU else _BatchesTogether)(jobs, self._steps)
-        self._all = _stacked([job.state.vector for job in jobs], layout)
+        self._all = _stacked([job.state.vector for job in jobs], layout, room)
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
         if jobs[0].correction is not None:
-            corrections = _stacked([job.correction for job in jobs if job.correction is not None], layout)
+            corrections = _stacked([job.correction for job in jobs if job.correction is not None], layout, {})
             self._corrections = [corrections[name] for name in self._names]
         self._active = len(jobs)
         self._parameters = [nn.Parameter(self._all[name]) for name in self._names]
         self._optimizer = self._new_optimizer()
-        self._gradients: Callable[..., Any] = vmap(grad_and_value(self._loss))
+        self._gradients: Callable[..., Any] = vmap(grad_and_value(partial(_loss, module, self._training)))
 
     def train(self) -> list[Outcome]:
         total = torch.zeros(len(self._jobs), dtype=torch.float64, device=self._jobs[0].state.vector.device)
@@ -218,15 +264,6 @@ class _Stacks:
                 parameter.grad = gradient
         self._optimizer.step()
         return losses.double() * counts  # type: ignore[no-any-return]
-
-    def _loss(
-        self, trained: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
-    ) -> Tensor:
-        def module(x: Tensor) -> Tensor:
-            return functional_call(self._module, trained | fixed, (x,))  # type: ignore[no-any-return]
-
-        scores = self._training.scores(module, x)
-        return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
 
     def _go_on_with(self, active: int) -> None:
         """Let the last ones of the stack drop out, with what the optimiser remembers of them."""
@@ -270,7 +307,7 @@ class _Batches:
 
     def __init__(self, jobs: tuple[Job, ...], steps: list[int]) -> None:
         size = jobs[0].training.batch_size
-        self._jobs = jobs
+        self._lie = [_Rows.of(job.samples) for job in jobs]
         self._order = [
             [
                 index if isinstance(index, Tensor) else torch.arange(_size(job))
@@ -282,8 +319,9 @@ class _Batches:
     def of(self, step: int, active: int) -> tuple[Tensor, Tensor, Tensor]:
         """[active, batch, ...] inputs and [active, batch] labels of the first UEs, and [active] how many count."""
         filled, sizes = self._indices(step, active)
-        x = _gathered([job.samples.x for job in self._jobs[:active]], filled)
-        y = _gathered([job.samples.y for job in self._jobs[:active]], filled)
+        lie = self._lie[:active]
+        places = [one.places(index) for one, index in zip(lie, filled, strict=True)]
+        x, y = _gathered([one.x for one in lie], places), _gathered([one.y for one in lie], places)
         return x, y, torch.tensor(sizes)
 
     def processed(self) -> list[int]:
@@ -349,6 +387,20 @@ def needed_bytes(module: nn.Module, vector: int, job: Job) -> int:
     return _VECTORS * vector + x.nbytes + y.nbytes + of_batch
 
 
+# A function and not a method: stacks that held themselves would stay until the garbage collector comes round.
+def _loss(
+    module: nn.Module,
+    training: Training,
+    trained: dict[str, Tensor],
+    fixed: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    scores = training.scores(lambda x: functional_call(module, trained | fixed, (x,)), x)
+    return (F.cross_entropy(scores, y, reduction="none") * weights).sum()
+
+
 def unfit(module: nn.Module, layout: Layout) -> str | None:
     """Why a module can't be trained many at once, as far as can be seen without running it; None: nothing is seen."""
     if layout.buffers:
@@ -384,12 +436,12 @@ def learnt(module: nn.Module, job: Job) -> tuple[str, ...]:
 
 def _together(job: Job) -> tuple[object, ...]:
     """Jobs for which this is the same can lie in one stack."""
-    x = job.samples.x
+    x = (job.samples.whole if shared(job.samples) else job.samples).x
     return (job.round, id(job.training), x.shape[1:], x.dtype, job.correction is None)
 
 
 def _size(job: Job) -> int:
-    return job.samples.y.shape[0]
+    return job.samples.index.numel() if shared(job.samples) else job.samples.y.shape[0]
 
 
 def _steps(jobs: Sequence[Job]) -> list[int]:
@@ -399,13 +451,20 @@ def _steps(jobs: Sequence[Job]) -> list[int]:
     return [by_size[size] for size in sizes]
 
 
-def _stacked(vectors: Sequence[Tensor], layout: Layout) -> dict[str, Tensor]:
-    """[ues, ...] of each parameter, from one vector for each UE."""
-    if all(vector is vectors[0] for vector in vectors):  # a cohort that was sent one model
-        whole = _parts(layout, vectors[0])
-        return {name: part.expand(len(vectors), *part.shape).clone() for name, part in whole.items()}
-    each = [_parts(layout, vector) for vector in vectors]
-    return {name: torch.stack([parts[name] for parts in each]) for name in each[0]}
+def _stacked(vectors: Sequence[Tensor], layout: Layout, room: dict[str, Tensor]) -> dict[str, Tensor]:
+    """[ues, ...] of each parameter, from one vector for each UE; in a room that grows where it is too small."""
+    one = all(vector is vectors[0] for vector in vectors)  # a cohort that was sent one model
+    each = [_parts(layout, vector) for vector in (vectors[:1] if one else vectors)]
+    stacks = {}
+    for name, first in each[0].items():
+        if name not in room or len(room[name]) < len(vectors):
+            room[name] = first.new_empty(len(vectors), *first.shape)
+        stacks[name] = room[name][: len(vectors)]
+        if one:
+            stacks[name].copy_(first)
+        else:
+            torch.stack([parts[name] for parts in each], out=stacks[name])
+    return stacks
 
 
 def _parts(layout: Layout, vector: Tensor) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 """UEs side by side in processes of this machine, for modules that hold Python's lock (many small operations).
 
 Models and samples lie in files that both sides map into memory (in ``/dev/shm`` where there is one): a job is a short
-message that names them. A model is written before its training and read after it; a UE's samples are written once. The
-module itself travels once to each process, by value if it can't be imported there: a class of a script or a notebook
-needs no ``if __name__ == "__main__"``.
+message that names them. A model is written before its training and read after it; samples are written once, and a whole
+that UEs have shares in once for all of them. The module itself travels once to each process, by value if it can't be
+imported there: a class of a script or a notebook needs no ``if __name__ == "__main__"``.
 
 Left out: what a program has set in its own interpreter beside ``sys.path`` (torch's flags and default dtype).
 """
@@ -25,9 +25,10 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 from threading import RLock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +36,7 @@ from syft_fl.errors import ConfigError, RunError
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome
 from syft_fl.learn.engines.pool import PooledEngine, Worker, cores
 from syft_fl.learn.engines.scratch import Scratch
+from syft_fl.learn.training import LabelledSamples, shared
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -129,7 +131,7 @@ class _Process:
         message = replace(
             job,
             state=ModelState(self._vector, self._buffers),  # type: ignore[arg-type]
-            samples=_Samples(self._files.of(job.samples.x), self._files.of(job.samples.y)),  # type: ignore[arg-type]
+            samples=_in_files(job.samples, self._files),  # type: ignore[arg-type]
             correction=correction,  # type: ignore[arg-type]
         )
         found = self._ask(message)
@@ -184,7 +186,9 @@ def serve(folders: Sequence[str]) -> None:
         while True:
             message = pickle.load(inbox)
             try:
-                scratch = scratch or Scratch(unpacked_module(packed), layout)
+                if scratch is None:
+                    scratch = Scratch(unpacked_module(packed), layout)
+                    packed = b""  # as large as the module
                 answer: object = _train(scratch, message)
             except Exception as error:
                 answer = error
@@ -196,20 +200,16 @@ def serve(folders: Sequence[str]) -> None:
 
 def _train(scratch: Scratch, message: Job) -> object:
     """Train on what lies in files, and write the model back to where it came from."""
-    vector, buffers, samples = message.state.vector, message.state.buffers, message.samples
+    vector, buffers, samples = message.state.vector, message.state.buffers, cast(Any, message.samples)
     model = ModelState(_open(vector), {name: _open(buffer) for name, buffer in buffers.items()})
-    outcome = scratch.train(
+    return scratch.train_there(
         replace(
             message,
             state=model,
-            samples=_Samples(_open(samples.x), _open(samples.y)),
+            samples=_opened(samples),
             correction=None if message.correction is None else _open(message.correction),
         )
     )
-    model.vector.copy_(outcome.state.vector)
-    for name, buffer in model.buffers.items():
-        buffer.copy_(outcome.state.buffers[name])
-    return outcome.report
 
 
 def _packed_answer(answer: object) -> bytes:
@@ -225,6 +225,30 @@ def _packed_answer(answer: object) -> bytes:
 class _Samples:
     x: Tensor
     y: Tensor
+
+
+@dataclass(frozen=True)
+class _Filed:
+    """Samples in files; with an index, those at its places."""
+
+    x: _Mapped
+    y: _Mapped
+    index: np.ndarray[Any, Any] | None
+
+
+def _in_files(samples: LabelledSamples, files: _Files) -> _Filed:
+    if shared(samples):
+        # The whole is written once for all UEs; of a UE's own there is only what it takes to name them.
+        return _Filed(files.of(samples.whole.x), files.of(samples.whole.y), samples.index.numpy())
+    return _Filed(files.of(samples.x), files.of(samples.y), None)
+
+
+def _opened(samples: _Filed) -> _Samples:
+    x, y = samples.x.open(), samples.y.open()
+    if samples.index is None:
+        return _Samples(x, y)
+    index = torch.from_numpy(samples.index)
+    return _Samples(x[index], y[index])
 
 
 @dataclass(frozen=True)

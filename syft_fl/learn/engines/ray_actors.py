@@ -1,6 +1,7 @@
 """UEs spread over the machines of a Ray cluster; the extra ``ray``.
 
-Ray's object store holds each UE's samples and each model that is sent, once for all machines that ask. Where a machine
+Ray's object store holds the samples (a whole that UEs have shares in, or each UE's own) and each model that is sent,
+once for all machines that ask. Where a machine
 is lost, the jobs that it had are trained again elsewhere: a job is a value, so nothing else changes.
 
 The package must be installed on every machine, in the same versions: other processors and libraries may round in
@@ -26,7 +27,7 @@ from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome
 from syft_fl.learn.engines.pool import PooledEngine, Worker
 from syft_fl.learn.engines.processes import packed_module, unpacked_module
 from syft_fl.learn.engines.scratch import Scratch
-from syft_fl.learn.training import TrainingReport
+from syft_fl.learn.training import TrainingReport, shared
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -126,13 +127,15 @@ class _Hired:
         )
 
     def _begun(self, job: Job) -> Any:
-        of = self._store.of
+        of, samples = self._store.of, job.samples
+        whole, index = (samples.whole, samples.index) if shared(samples) else (samples, None)
         return self._actor.train.remote(
             replace(job, state=None, samples=None, correction=None),  # type: ignore[arg-type]
             of(job.state.vector),
             {name: buffer.numpy() for name, buffer in job.state.buffers.items()},
-            of(job.samples.x),
-            of(job.samples.y),
+            of(whole.x),
+            of(whole.y),
+            None if index is None else index.numpy(),
             None if job.correction is None else job.correction.numpy(),
         )
 
@@ -156,6 +159,7 @@ class _Actor:
         buffers: Mapping[str, Array],
         x: Array,
         y: Array,
+        index: Array | None,
         correction: Array | None,
     ) -> tuple[Array, dict[str, Array], TrainingReport]:
         if self._scratch is None:
@@ -164,7 +168,8 @@ class _Actor:
             replace(
                 job,
                 state=ModelState(_seen(vector), {name: _seen(buffer) for name, buffer in buffers.items()}),
-                samples=_Samples(_seen(x), _seen(y)),
+                # The store's arrays are the whole, where a UE has a share in one.
+                samples=_Samples(*(_seen(part) if index is None else _own(part[index]) for part in (x, y))),
                 correction=None if correction is None else _seen(correction),
             )
         )

@@ -16,7 +16,7 @@ from syft_fl.devices import device_of
 from syft_fl.keys import Key
 from syft_fl.learn.engines.engine import Job, Outcome
 from syft_fl.learn.generators import serving
-from syft_fl.learn.training import intra_op_threads, train
+from syft_fl.learn.training import TrainingReport, intra_op_threads, train
 from syft_fl.vectors import Layout
 
 __all__ = ["Scratch"]
@@ -45,9 +45,19 @@ class Scratch:
 
     def train(self, job: Job) -> Outcome:
         """Train, and copy out what came of it."""
+        report = self._trained(job)
+        return Outcome(self._layout.read(self._module), report)
+
+    def train_there(self, job: Job) -> TrainingReport:
+        """Train, and write what came of it over the model that the job started from."""
+        report = self._trained(job)
+        self._layout.read_into(job.state, self._module)
+        return report
+
+    def _trained(self, job: Job) -> TrainingReport:
         self._layout.write(job.state, self._module)
         with intra_op_threads(job.training.threads):
-            report = train(
+            return train(
                 self._module,
                 job.samples,
                 training=job.training,
@@ -56,7 +66,6 @@ class Scratch:
                 correction=job.correction,
                 draws=self._draws,
             )
-        return Outcome(self._layout.read(self._module), report)
 
     def close(self) -> None:
         """Nothing to let go of."""
