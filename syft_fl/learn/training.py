@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ __all__ = [
     "batches",
     "intra_op_threads",
     "no_samples",
+    "shared",
     "train",
 ]
 
@@ -48,7 +49,6 @@ class LabelledSamples(Protocol):
     def y(self) -> Tensor: ...
 
 
-@runtime_checkable
 class SharedSamples(LabelledSamples, Protocol):
     """Some of the samples of a ``whole`` that many have a share in: those at the places of an ``index``.
 
@@ -60,6 +60,11 @@ class SharedSamples(LabelledSamples, Protocol):
 
     @property
     def index(self) -> Tensor: ...
+
+
+def shared(samples: LabelledSamples) -> TypeGuard[SharedSamples]:
+    """Whether samples are a share of a whole. Asked often: checking a protocol member by member takes too long."""
+    return hasattr(samples, "whole")
 
 
 @schema

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +25,11 @@ from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome, not_wait
 from syft_fl.learn.generators import drawing_part, torch_generator
 from syft_fl.learn.training import (
     LabelledSamples,
-    SharedSamples,
     TrainingReport,
     batches,
     intra_op_threads,
     no_samples,
+    shared,
 )
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
@@ -84,6 +83,8 @@ class BatchedEngine:
         self._learnt: tuple[str, ...] | None = None
         self._jobs: dict[int, Job] = {}
         self._stacked: dict[int, Mapping[int, Job]] = {}
+        # Where the last stack lay, for the next one: to give memory back and get it again takes a third of the time.
+        self._room: dict[str, Tensor] = {}
         self._found: dict[int, Outcome | DataError] = {}
         self._submitted = 0
 
@@ -122,6 +123,7 @@ class BatchedEngine:
         self._jobs.clear()
         self._stacked.clear()
         self._found.clear()
+        self._room.clear()
 
     def _stack_all(self) -> None:
         """Who waits when the first outcome is asked for lies together; what a stack gives depends on who is in it."""
@@ -151,35 +153,39 @@ class BatchedEngine:
             try:
                 if self._learnt is None:
                     self._learnt = learnt(self._module.train(), jobs[0])
-                return _Stacks(self._module.train(), self._layout, self._learnt, jobs).train()
+                return _Stacks(self._module.train(), self._layout, self._learnt, jobs, self._room).train()
             except RuntimeError as error:
                 raise _refused(self._module, str(error).splitlines()[0]) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(NamedTuple):
     """Where a UE's samples lie: its own tensors, or rows of tensors that others have a share in, too."""
 
     x: Tensor
     y: Tensor
-    index: Tensor | None
+    own: Tensor | None
 
     @classmethod
     def of(cls, samples: LabelledSamples) -> _Rows:
-        if isinstance(samples, SharedSamples):
+        if shared(samples):
             return cls(samples.whole.x, samples.whole.y, samples.index)
         return cls(samples.x, samples.y, None)
 
     def places(self, index: Tensor) -> Tensor:
         """Rows of the UE's samples with these numbers."""
-        return index if self.index is None else self.index[index]
+        return index if self.own is None else self.own[index]
 
 
 class _Stacks:
     """Parameters of some UEs, [ues, ...] each, and their training."""
 
     def __init__(
-        self, module: nn.Module, layout: Layout, names: tuple[str, ...], jobs: tuple[Job, ...]
+        self,
+        module: nn.Module,
+        layout: Layout,
+        names: tuple[str, ...],
+        jobs: tuple[Job, ...],
+        room: dict[str, Tensor],
     ) -> None:
         self._module = module
         self._names = names
@@ -187,11 +193,11 @@ class _Stacks:
         self._training = jobs[0].training
         self._steps = _steps(jobs)
         self._rows = [_Rows.of(job.samples) for job in jobs]
-        self._all = _stacked([job.state.vector for job in jobs], layout)
+        self._all = _stacked([job.state.vector for job in jobs], layout, room)
         self._start = [self._all[name].clone() for name in self._names] if self._training.proximal_mu else []
         self._corrections: list[Tensor] = []
         if jobs[0].correction is not None:
-            corrections = _stacked([job.correction for job in jobs if job.correction is not None], layout)
+            corrections = _stacked([job.correction for job in jobs if job.correction is not None], layout, {})
             self._corrections = [corrections[name] for name in self._names]
         self._active = len(jobs)
         self._parameters = [nn.Parameter(self._all[name]) for name in self._names]
@@ -314,12 +320,12 @@ def learnt(module: nn.Module, job: Job) -> tuple[str, ...]:
 
 def _together(job: Job) -> tuple[object, ...]:
     """Jobs for which this is the same can lie in one stack."""
-    x = _Rows.of(job.samples).x
+    x = (job.samples.whole if shared(job.samples) else job.samples).x
     return (job.round, id(job.training), x.shape[1:], x.dtype, job.correction is None)
 
 
 def _size(job: Job) -> int:
-    return job.samples.index.numel() if isinstance(job.samples, SharedSamples) else job.samples.y.shape[0]
+    return job.samples.index.numel() if shared(job.samples) else job.samples.y.shape[0]
 
 
 def _steps(jobs: Sequence[Job]) -> list[int]:
@@ -329,13 +335,20 @@ def _steps(jobs: Sequence[Job]) -> list[int]:
     return [by_size[size] for size in sizes]
 
 
-def _stacked(vectors: Sequence[Tensor], layout: Layout) -> dict[str, Tensor]:
-    """[ues, ...] of each parameter, from one vector for each UE."""
-    if all(vector is vectors[0] for vector in vectors):  # a cohort that was sent one model
-        whole = _parts(layout, vectors[0])
-        return {name: part.expand(len(vectors), *part.shape).clone() for name, part in whole.items()}
-    each = [_parts(layout, vector) for vector in vectors]
-    return {name: torch.stack([parts[name] for parts in each]) for name in each[0]}
+def _stacked(vectors: Sequence[Tensor], layout: Layout, room: dict[str, Tensor]) -> dict[str, Tensor]:
+    """[ues, ...] of each parameter, from one vector for each UE; in a room that grows where it is too small."""
+    one = all(vector is vectors[0] for vector in vectors)  # a cohort that was sent one model
+    each = [_parts(layout, vector) for vector in (vectors[:1] if one else vectors)]
+    stacks = {}
+    for name, first in each[0].items():
+        if name not in room or len(room[name]) < len(vectors):
+            room[name] = first.new_empty(len(vectors), *first.shape)
+        stacks[name] = room[name][: len(vectors)]
+        if one:
+            stacks[name].copy_(first)
+        else:
+            torch.stack([parts[name] for parts in each], out=stacks[name])
+    return stacks
 
 
 def _parts(layout: Layout, vector: Tensor) -> dict[str, Tensor]:

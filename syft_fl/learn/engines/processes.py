@@ -36,7 +36,7 @@ from syft_fl.errors import ConfigError, RunError
 from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome
 from syft_fl.learn.engines.pool import PooledEngine, Worker, cores
 from syft_fl.learn.engines.scratch import Scratch
-from syft_fl.learn.training import LabelledSamples, SharedSamples
+from syft_fl.learn.training import LabelledSamples, shared
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -236,7 +236,7 @@ class _Filed:
 
 
 def _in_files(samples: LabelledSamples, files: _Files) -> _Filed:
-    if isinstance(samples, SharedSamples):
+    if shared(samples):
         # The whole is written once for all UEs; of a UE's own there is only what it takes to name them.
         return _Filed(files.of(samples.whole.x), files.of(samples.whole.y), samples.index.numpy())
     return _Filed(files.of(samples.x), files.of(samples.y), None)

@@ -26,7 +26,7 @@ from syft_fl.learn.engines.engine import ENGINES, Engine, Job, Outcome
 from syft_fl.learn.engines.pool import PooledEngine, Worker
 from syft_fl.learn.engines.processes import packed_module, unpacked_module
 from syft_fl.learn.engines.scratch import Scratch
-from syft_fl.learn.training import SharedSamples, TrainingReport
+from syft_fl.learn.training import TrainingReport, shared
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout, ModelState
 
@@ -120,9 +120,7 @@ class _Hired:
 
     def _begun(self, job: Job) -> Any:
         of, samples = self._store.of, job.samples
-        whole, index = (
-            (samples.whole, samples.index) if isinstance(samples, SharedSamples) else (samples, None)
-        )
+        whole, index = (samples.whole, samples.index) if shared(samples) else (samples, None)
         return self._actor.train.remote(
             replace(job, state=None, samples=None, correction=None),  # type: ignore[arg-type]
             of(job.state.vector),
