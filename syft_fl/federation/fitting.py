@@ -28,9 +28,10 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
     key = Key(scenario.seed)
     scenario.partition.split(dataset.train.y, ues=scenario.population.ues, key=key / "partition")
     module = build_seeded(scenario.model, dataset.shape, dataset.classes, key / "model").eval().to(device)
+    x, training = dataset.test.x[:2].to(device), scenario.training
     try:
         with torch.no_grad():
-            shape = tuple(module(dataset.test.x[:2].to(device)).shape)
+            shape = tuple(module(x).shape)
     except RuntimeError as error:
         where = "" if device == CPU else f" on {device} (tensors that it makes must be on its input's device)"
         raise ConfigError(
@@ -41,12 +42,21 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             f"model {type(module).__name__} gives {shape[1:]} for a sample, "
             f"but the data have {dataset.classes} classes; it must give one score per class"
         )
+    if training.layout is not None:
+        try:
+            with torch.no_grad():
+                module.to(memory_format=torch.channels_last)(training.laid_out(x))  # type: ignore[call-overload]
+        except RuntimeError as error:
+            raise ConfigError(
+                f"model {type(module).__name__} can't be trained with training.layout = {training.layout!r}: {error} "
+                "Use .flatten(1) for .view in its forward, or leave training.layout out"
+            ) from None
     if scenario.uplink.analog is not None and any(True for _ in module.buffers()):
         raise ConfigError(
             f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
             "use GroupNorm, or leave uplink.analog out"
         )
-    if scenario.training.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device == CPU and training.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         warnings.warn(
             "training.precision = 'bf16': this processor has no instructions for bfloat16, so training takes several "
             "times as long as in float32; leave training.precision out to be quicker",
