@@ -10,6 +10,7 @@ Left out: what a program has set in its own interpreter beside ``sys.path`` (tor
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import shutil
@@ -138,7 +139,7 @@ class _Process:
         if isinstance(found, Exception):
             raise found
         return Outcome(
-            ModelState(self._model.vector.clone(), {n: b.clone() for n, b in self._model.buffers.items()}),
+            ModelState(_copied(self._model.vector), {n: b.clone() for n, b in self._model.buffers.items()}),
             found,
         )
 
@@ -265,6 +266,17 @@ class _Mapped:
         return torch.from_file(self.path, shared=True, size=prod(self.shape), dtype=self.dtype).view(
             self.shape
         )
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """A copy in pages of its own, given back with it.
+
+    What one thread takes from the common heap and another gives back stays with the process: some models a worker.
+    """
+    if tensor.nbytes < mmap.PAGESIZE:
+        return tensor.clone()
+    pages = np.frombuffer(mmap.mmap(-1, tensor.nbytes), np.uint8)
+    return torch.from_numpy(pages).view(tensor.dtype).view(tensor.shape).copy_(tensor)
 
 
 def _open(mapped: Any) -> Tensor:
