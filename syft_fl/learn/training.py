@@ -206,7 +206,7 @@ class Training:
     def laid_out(self, x: Tensor) -> Tensor:
         """[samples, ...] the same samples, as :attr:`layout` says."""
         is_image = self.layout is not None and x.dim() == 4
-        return x.contiguous(memory_format=torch.channels_last) if is_image else x
+        return x.to(memory_format=torch.channels_last) if is_image else x
 
     def scores(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """[samples, classes] what a module makes of samples in :attr:`precision`, as float32."""
@@ -339,14 +339,17 @@ class _LocalTerms:
 def _laid_out(module: nn.Module, training: Training) -> Iterator[None]:
     """For a block, let a module's parameters lie in memory as its training says; afterwards as they did."""
     filters = [] if training.layout is None else [p for p in module.parameters() if p.dim() == 4]
-    moved = [p for p in filters if p.is_contiguous()]
-    for parameter in moved:
-        parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    moved = [(p, p.stride()) for p in filters if p.is_contiguous()]
+    for parameter, _ in moved:
+        # Not .contiguous(): it takes what has one channel for being laid out already, and torch then does not.
+        parameter.data = parameter.data.to(memory_format=torch.channels_last)
     try:
         yield
     finally:
-        for parameter in moved:
-            parameter.data = parameter.data.contiguous()
+        for parameter, strides in moved:
+            parameter.data = torch.empty_strided(
+                parameter.shape, strides, dtype=parameter.dtype, device=parameter.device
+            ).copy_(parameter.data)
 
 
 @torch.no_grad()
