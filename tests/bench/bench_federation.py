@@ -42,6 +42,7 @@ from syft_fl.learn import (
     Job,
     Outcome,
     PerSample,
+    RunningMean,
     Threads,
     Training,
     TrainingReport,
@@ -141,6 +142,37 @@ def bare_vmap(dataset: Dataset, *, ues: int, cohort: int, samples: int, batch: i
     return train
 
 
+def batched_by_hand(dataset: Dataset, *, ues: int, cohort: int, samples: int, together: int = 25) -> Step:
+    """What is left where the network is known: its gradients written out, steps taken within the products.
+
+    No engine does this: it is the limit that ``batched`` is compared with.
+    """
+    net = MLP(hidden=(64,)).build((784,), 10)
+    x, y = dataset.train.x.view(ues, samples, 784), dataset.train.y.view(ues, samples)
+    w1, b1, w2, b2 = (parameter.detach() for parameter in net.parameters())
+
+    def train() -> list[Tensor]:
+        trained = []
+        for some in torch.randperm(ues)[:cohort].split(together):
+            u, v = (w.T.expand(len(some), *w.T.shape).clone() for w in (w1, w2))
+            c, d = (b.expand(len(some), 1, len(b)).clone() for b in (b1, b2))
+            order = torch.rand(len(some), samples).argsort(dim=1)
+            inputs, labels = x[some[:, None], order], y[some[:, None], order]
+            before = torch.baddbmm(c, inputs, u)
+            hidden = before.relu()
+            wrong = torch.baddbmm(d, hidden, v).softmax(dim=2)
+            wrong.scatter_add_(2, labels[..., None], torch.full((*labels.shape, 1), -1.0)).div_(samples)
+            back = torch.bmm(wrong, v.mT).mul_(before > 0)
+            u.baddbmm_(inputs.mT, back, alpha=-RATE)
+            v.baddbmm_(hidden.mT, wrong, alpha=-RATE)
+            c.sub_(back.sum(dim=1, keepdim=True), alpha=RATE)
+            d.sub_(wrong.sum(dim=1, keepdim=True), alpha=RATE)
+            trained.append([part.sum(dim=0) for part in (u, c, v, d)])
+        return [torch.stack(parts).sum(dim=0) / cohort for parts in zip(*trained, strict=True)]
+
+    return train
+
+
 def alone(
     engine: EngineModel, net: nn.Module, dataset: Dataset, training: Training, *, ues: int, samples: int
 ) -> Step:
@@ -151,9 +183,11 @@ def alone(
     shares = [dataset.train[torch.arange(ue * samples, (ue + 1) * samples)] for ue in range(ues)]
     jobs = [Job(f"ue{ue}", start, share, training, Key(0) / f"ue{ue}", 1) for ue, share in enumerate(shares)]
 
-    def train() -> Tensor:
-        handles = [opened.submit(job) for job in jobs]
-        return torch.stack([opened.result(handle).state.vector for handle in handles]).mean(dim=0)
+    def train() -> ModelState:
+        mean = RunningMean([1.0] * ues)
+        for handle in [opened.submit(job) for job in jobs]:
+            mean.add(opened.result(handle).state)
+        return mean.state
 
     return train
 
@@ -320,6 +354,13 @@ def mlp_rows() -> tuple[Step, list[Row]]:
     bare = bare_vmap(dataset, ues=ues, cohort=cohort, samples=samples, batch=20)
     net = model.build((784,), 10)
     return bare, [
+        (
+            "MLPs, gradients written out by hand (a limit)",
+            "bare vmap",
+            batched_by_hand(dataset, ues=ues, cohort=cohort, samples=samples),
+            1.0,
+            1.0,
+        ),
         (
             "MLPs, training alone",
             "bare vmap",
