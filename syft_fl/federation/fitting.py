@@ -56,7 +56,7 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             f"model {type(module).__name__} has buffers (as BatchNorm's), and uplink.analog adds up parameters alone; "
             "use GroupNorm, or leave uplink.analog out"
         )
-    if device == CPU and training.precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device == CPU and training.precision == "bf16" and not _multiplies_bfloat16():
         warnings.warn(
             "training.precision = 'bf16': this processor has no instructions for bfloat16, so training takes several "
             "times as long as in float32; leave training.precision out to be quicker",
@@ -64,3 +64,8 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
             stacklevel=2,
         )
     scenario.carrier.open("bs").close()
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

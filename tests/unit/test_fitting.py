@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from syft_fl.data import Dataset, as_dataset
 from syft_fl.errors import ConfigError
-from syft_fl.federation import Population, Scenario, check_fits
+from syft_fl.federation import Population, Scenario, check_fits, fitting
 from syft_fl.learn import IID, PerSample, Training
 
 
@@ -61,7 +61,7 @@ def test_a_module_that_takes_no_layout_is_refused_before_it_is_trained() -> None
 
 @pytest.mark.parametrize("native", [True, False])
 def test_bfloat16_where_it_is_emulated_is_warned_of(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    monkeypatch.setattr(fitting, "_multiplies_bfloat16", lambda: native)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         check_fits(scenario(Training(precision="bf16")), images())
