@@ -68,4 +68,4 @@ def check_fits(scenario: Scenario, dataset: Dataset) -> None:
 
 def _multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for it."""
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # type: ignore[no-untyped-call]
