@@ -19,7 +19,7 @@ from syft_fl.devices import CPU
 from syft_fl.errors import ConfigError
 from syft_fl.experiment import parse
 from syft_fl.federation import RoundRecord, Scenario, Simulation, check_fits
-from syft_fl.learn.aggregation import FedAvg
+from syft_fl.learn import RunningMean
 from syft_fl.learn.generators import torch_generator
 from syft_fl.schema import remember
 from syft_fl.vectors import ModelState
@@ -197,7 +197,8 @@ def test_nothing_comes_to_the_host_but_a_model_for_each_frame(engine: str, card:
     frames = 0
     while simulation.stopped_by is None:
         frames += len(simulation.step().entries)
-    assert card.crossed["to host"] == frames
+    # Uploads that are encoded side by side cross in one piece.
+    assert 0 < card.crossed["to host"] <= frames
 
 
 def test_batches_take_a_copy_an_epoch_and_not_one_a_step(card: PretendedCard) -> None:
@@ -231,27 +232,27 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_on_the_card_again(
     assert same_bits(second.model.vector, here.model.vector)
 
 
-def _left_on_the_cpu(current: ModelState, updates: Any) -> ModelState:
-    total = torch.zeros(current.vector.shape)  # the mistake
-    for state, _ in updates:
-        total += state.vector / len(updates)
-    return replace(current, vector=total)
+def _left_on_the_cpu(model: ModelState) -> Tensor:
+    return torch.zeros(model.vector.shape).add_(model.vector)
 
 
-def _through_numpy(current: ModelState, updates: Any) -> ModelState:
-    return replace(current, vector=torch.from_numpy(updates[0][0].vector.numpy()))  # the mistake
+def _through_numpy(model: ModelState) -> Tensor:
+    return torch.from_numpy(model.vector.numpy())
 
 
 @pytest.mark.parametrize(
     ("mistake", "error"), [(_left_on_the_cpu, MixedDevicesError), (_through_numpy, TypeError)]
 )
 def test_the_pretended_card_finds_what_was_left_behind(
-    mistake: Callable[..., ModelState],
+    mistake: Callable[[ModelState], Tensor],
     error: type[Exception],
     card: PretendedCard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(FedAvg, "aggregate", lambda self, current, updates: mistake(current, updates))
+    plain = RunningMean.add
+    monkeypatch.setattr(
+        RunningMean, "add", lambda self, model: plain(self, replace(model, vector=mistake(model)))
+    )
     with pytest.raises(error):
         carried_out(scenario({}, "cuda"))
 

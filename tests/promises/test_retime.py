@@ -299,7 +299,7 @@ def test_every_setting_is_either_one_of_time_or_refused(recorded: Result) -> Non
             names.add(field.name)
     assert set(TIMING) <= names
     learnt = {
-        *("seed", "data", "model", "partition", "training", "trigger", "protocol", "stop"),
+        *("seed", "device", "data", "model", "partition", "training", "trigger", "protocol", "stop"),
         *(f"population.{name}" for name in ("ues", "cohort", "selection", "aggregator", "closing", "late")),
         *(f"population.{name}" for name in ("asynchronous", "availability", "failures", "eval_every")),
         "population.standalone",
