@@ -38,7 +38,9 @@ NEEDS_DATA = pytest.mark.skipif(not os.environ.get("SYFT_FL_DATA"), reason="SYFT
         pytest.param("mnist", ["data.test_samples=50"], marks=NEEDS_DATA),
         # Sixteen codecs, each with its figures: a minute and more.
         pytest.param("codecs", ["data.test_samples=50"], marks=[NEEDS_DATA, pytest.mark.long]),
-        pytest.param("cifar10", ["data.test_samples=50", "population.cohort=2"], marks=NEEDS_DATA),
+        pytest.param(
+            "cifar10", ["data.test_samples=50", "population.cohort=2"], marks=[NEEDS_DATA, pytest.mark.long]
+        ),
     ],
 )
 def test_an_experiments_script_runs_and_draws_its_figures(
@@ -54,6 +56,7 @@ def test_an_experiments_script_runs_and_draws_its_figures(
     assert {"accuracy-latency_s.png", "accuracy-uplink_bits.pdf", "time-to-target.svg"} <= figures
 
 
+@pytest.mark.long
 def test_the_experiment_on_lost_packets_runs_and_draws_its_figures(tmp_path: Path) -> None:
     small = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
     # In the first round of this seed both UEs' headers are lost.
@@ -67,6 +70,7 @@ def test_the_experiment_on_lost_packets_runs_and_draws_its_figures(tmp_path: Pat
     assert (transfers["missing_bits"] > 0).any()
 
 
+@pytest.mark.long
 def test_the_experiment_over_the_air_runs_and_draws_its_figures(tmp_path: Path) -> None:
     overrides = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
     with pytest.raises(SystemExit) as ended:
@@ -79,6 +83,7 @@ def test_the_experiment_over_the_air_runs_and_draws_its_figures(tmp_path: Path) 
     assert bits["over-the-air"] < bits["uniform-4"] < bits["float32"]
 
 
+@pytest.mark.long
 def test_the_experiment_on_aggregation_runs_and_draws_its_figures(tmp_path: Path) -> None:
     small = [item.replace("training.steps=1", "training.epochs=0.1") for item in SMALL]
     overrides = [*small, "population.cohort=2", "partition.kind=iid"]
@@ -93,6 +98,7 @@ def test_the_experiment_on_aggregation_runs_and_draws_its_figures(tmp_path: Path
         assert 1.99 < last["scaffold"][bits] / last["fedavg"][bits] < 2
 
 
+@pytest.mark.long
 def test_laq_is_as_near_to_the_minimum_as_gradient_descent_for_fewer_uploads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

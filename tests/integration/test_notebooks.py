@@ -73,7 +73,13 @@ def test_a_committed_notebook_is_valid_and_has_no_outputs(name: str) -> None:
         assert cell.execution_count is None
 
 
-@pytest.mark.parametrize("name", NAMES)
+SOON = ("01_first_federation", "03_real_pysyft_peers", "05_event_triggered")
+"""The others run with the long tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SOON else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
+)
 def test_a_notebook_runs_without_error_or_warning_and_shows_its_figures(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -211,7 +211,14 @@ TRIGGERED: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore:rho")  # its compute time is given
 @pytest.mark.parametrize(
     ("scenario", "points"),
-    [(SCENARIO, 12), (ON_THE_AIR, 4), (IN_SLOTS, 4), (WITH_VARIATES, 4), (SPILLED, 4), (TRIGGERED, 4)],
+    [
+        (SCENARIO, 12),
+        (ON_THE_AIR, 4),
+        (SPILLED, 4),
+        (TRIGGERED, 4),
+        pytest.param(IN_SLOTS, 4, marks=pytest.mark.long),
+        pytest.param(WITH_VARIATES, 4, marks=pytest.mark.long),
+    ],
 )
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
     scenario: dict[str, Any], points: int, tmp_path: Path

@@ -61,7 +61,7 @@ def same(a, b):
 # How it lies in memory, and how precisely it is multiplied.
 
 
-def images(n=50):
+def images(n=20):
     generator = Key(1).torch()
     return Labelled(
         torch.randn(n, 1, 28, 28, generator=generator), torch.randint(10, (n,), generator=generator)
