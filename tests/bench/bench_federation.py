@@ -359,7 +359,7 @@ def mlp_rows() -> tuple[Step, list[Row]]:
             "bare vmap",
             batched_by_hand(dataset, ues=ues, cohort=cohort, samples=samples),
             1.0,
-            1.0,
+            2.0,
         ),
         (
             "MLPs, training alone",
