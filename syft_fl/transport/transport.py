@@ -334,7 +334,7 @@ class Transport:
             pipeline = self._settings(direction).pipeline(ues[0])
             if any(self._up.pipeline(ue).needs_loss for ue in ues):
                 loss = message.loss
-            payload, encoded = self._encode(direction, message, content, ues, serial, reference)
+            payload, encoded = self._encode(message, content, ues, serial, reference)
             side = pack_tensors(list(content.state.buffers.values()))
             raw_bits = 32 * content.layout.length + 8 * len(side)
         elif isinstance(content, Signal):
@@ -377,25 +377,18 @@ class Transport:
         )
 
     def _encode(
-        self,
-        direction: str,
-        message: Message,
-        content: ModelContent,
-        ues: tuple[str, ...],
-        serial: int,
-        reference: int,
+        self, message: Message, content: ModelContent, ues: tuple[str, ...], serial: int, reference: int
     ) -> tuple[Payload, Encoded]:
         """What a model is written as."""
-        if direction == "uplink":
-            ready = self._lookahead.written(
-                message,
-                serial=serial,
-                reference=self.references.vector(reference),
-                memory=self._sender.get((ues[0], message.stream), _NOTHING),
-            )
-            if ready is not None:
-                return ready[1:]
-        writing = self._writing(direction, message, content, ues, serial, reference)
+        ready = self._lookahead.written(
+            message,
+            serial=serial,
+            reference=self.references.vector(reference),
+            memory=self._sender.get((ues[0], message.stream), _NOTHING),
+        )
+        if ready is not None:
+            return ready[1:]
+        writing = self._writing(message, content, ues, serial, reference)
         try:
             return writing.pipeline.encode(
                 writing.x, reference=writing.reference, memory=writing.memory, ctx=writing.ctx
@@ -406,15 +399,10 @@ class Transport:
             ) from None
 
     def _writing(
-        self,
-        direction: str,
-        message: Message,
-        content: ModelContent,
-        ues: tuple[str, ...],
-        serial: int,
-        reference: int,
+        self, message: Message, content: ModelContent, ues: tuple[str, ...], serial: int, reference: int
     ) -> Writing:
         """All that a model is encoded with."""
+        direction = "downlink" if message.sender == self.hub else "uplink"
         self._layouts.setdefault(message.stream, content.layout)
         ctx = self._context(direction, ues, message.stream, serial, message.round)
         if direction == "uplink" and self._up.pipeline(ues[0]).needs_loss:
@@ -442,7 +430,7 @@ class Transport:
             ue, content = message.sender, message.content
             assert isinstance(content, ModelContent)
             reference = self._reference("uplink", message, ue)
-            writing = self._writing("uplink", message, content, (ue,), self._serials[ue] + 1, reference)
+            writing = self._writing(message, content, (ue,), self._serials[ue] + 1, reference)
             if not writing.is_whole:
                 alike.setdefault(id(writing.pipeline), []).append(writing)
         for writings in alike.values():

@@ -1,6 +1,6 @@
-"""Whole federations against bare torch, in one process: ``python tests/bench/bench_federation.py [NAME …] [--full]``.
+"""Whole federations against bare torch, in one process: ``python tests/bench/bench_federation.py [NAME …] [--quick]``.
 
-- ``cnn``: 10 UEs in a round, the document's CNN, batch 16, one epoch of 96 samples (``--full``: 600); engine
+- ``cnn``: 10 UEs in a round, the document's CNN, batch 16, one epoch of 600 samples (``--quick``: 96); engine
   ``threads`` against two threads of bare torch, parameters in one flat vector each, one intra-op thread.
 - ``mlp``: 100 of 1,000 UEs in a round, an MLP of 784, 64 and 10 neurons, 20 samples, one step; engine ``batched``
   against ``vmap(grad)`` over stacked parameters.
@@ -10,7 +10,8 @@ A round of ours has everything: selection, codecs, frames with CRC32, radio, clo
 test of the model is left out (``bench_evaluation.py``). "Training alone" is the engine and the mean of what it gives.
 Bare torch shares no line with the package, aggregates by a mean, and moves no bytes. Competitors are timed in turn,
 pair by pair; medians of ratios are printed, by the processor's clock, which others on the machine disturb less, and by
-the wall's. ``--check`` fails where the first is past its bound, which leaves room for a busy machine.
+the wall's. ``--check`` fails where the first is past its bound: what is wanted, or where that has not been reached yet,
+what has been. The small MLPs need a machine that nobody else uses.
 """
 
 from __future__ import annotations
@@ -290,8 +291,8 @@ Row = tuple[str, str, Step, float, float]
 """What, against what, a step of it, the ratio that is wanted, and the one past which it fails."""
 
 
-def cnn_rows(full: bool) -> tuple[Step, list[Row]]:
-    ues, samples = 10, 600 if full else 96
+def cnn_rows(quick: bool) -> tuple[Step, list[Row]]:
+    ues, samples = 10, 96 if quick else 600
     dataset = data((1, 28, 28), ues * samples)
     plain = Training(learning_rate=RATE, batch_size=16)
     settings: Mapping[str, Any] = {"ues": ues, "samples": samples}
@@ -306,28 +307,28 @@ def cnn_rows(full: bool) -> tuple[Step, list[Row]]:
             against,
             alone(threads, Net(), dataset, plain, **settings),
             1.05,
-            1.15,
+            1.05,
         ),
         (
             "a user's Net, 4-bit QSGD up and down",
             against,
             rounds(dataset, NetModel(), threads, plain, up=QSGD4, down=QSGD4, **settings),
             1.15,
-            1.3,
+            1.15,
         ),
         (
             "our CNN, channels last, training alone",
             against,
             alone(threads, built, dataset, last, **settings),
             0.90,
-            1.1,
+            0.90,
         ),
         (
             "our CNN, channels last, 4-bit QSGD up and down",
             against,
             rounds(dataset, own, threads, last, up=QSGD4, down=QSGD4, **settings),
             1.00,
-            1.2,
+            1.00,
         ),
     ]
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -337,7 +338,7 @@ def cnn_rows(full: bool) -> tuple[Step, list[Row]]:
                 against,
                 alone(threads, built, dataset, half, **settings),
                 0.60,
-                0.8,
+                0.60,
                 0.8,
             )
         )
@@ -366,21 +367,21 @@ def mlp_rows() -> tuple[Step, list[Row]]:
             "bare vmap",
             alone(Batched(), net, dataset, training, ues=cohort, samples=samples),
             1.4,
-            2.0,
+            1.4,
         ),
         (
             "MLPs, 4-bit uniform up",
             "bare vmap",
             rounds(dataset, model, Batched(), training, up=UNIFORM4, **settings),
             3.5,
-            5.5,
+            3.5,
         ),
         (
             "MLPs, float32 up",
             "bare vmap",
             rounds(dataset, model, Batched(), training, up=Float32(), **settings),
             3.5,
-            5.5,
+            3.5,
         ),
     ]
 
@@ -399,7 +400,7 @@ def main() -> None:
     torch.set_num_threads(1)
     only = [arg for arg in sys.argv[1:] if not arg.startswith("--")]
     groups: dict[str, tuple[Callable[[], tuple[Step, list[Row]]], int]] = {
-        "cnn": (lambda: cnn_rows("--full" in sys.argv), 3 if "--full" in sys.argv else 7),
+        "cnn": (lambda: cnn_rows("--quick" in sys.argv), 7 if "--quick" in sys.argv else 3),
         "mlp": (mlp_rows, 25),
         "transmission": (transmission_rows, 7),
     }

@@ -6,6 +6,7 @@ what a real one does is in ``tests/integration/test_cuda.py``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -188,17 +189,22 @@ def test_buffers_and_draws_are_on_the_card_too(request: pytest.FixtureRequest) -
         assert same_bits(buffer, here.model.buffers[name]), name
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("engine", ["loop", "batched"])
-def test_nothing_comes_to_the_host_but_a_model_for_each_frame(engine: str, card: PretendedCard) -> None:
+def test_nothing_comes_to_the_host_but_a_model_for_each_frame(
+    engine: str, ahead: bool, card: PretendedCard
+) -> None:
     asked = scenario({"engine": engine, "uplink": {"codec": "qsgd"}}, "cuda")
     simulation = Simulation(asked, asked.data.load())
+    simulation.transport.looks_ahead = ahead
     simulation.step()
     card.crossed.clear()
-    frames = 0
+    frames: Counter[str] = Counter()
     while simulation.stopped_by is None:
-        frames += len(simulation.step().entries)
-    # Uploads that are encoded side by side cross in one piece.
-    assert 0 < card.crossed["to host"] <= frames
+        frames.update(entry.direction for entry in simulation.step().entries)
+    # A round's uploads that are encoded side by side cross in one piece.
+    pieces_up = simulation.round if ahead else frames["uplink"]
+    assert card.crossed["to host"] == frames["downlink"] + pieces_up
 
 
 def test_batches_take_a_copy_an_epoch_and_not_one_a_step(card: PretendedCard) -> None:
