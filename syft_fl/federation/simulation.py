@@ -561,11 +561,14 @@ class Simulation:
         if most == 1:
             return
         later = (ue for ue in self._jobs if ue in self.ues and ue != first)
-        for ue in (first, *list(itertools.islice(later, most - 1))):
-            outcome = self._outcome(ue)
-            if outcome.report.finite:
-                self._messages[ue] = self._message(self.ues[ue], self._work[ue], outcome)
-        self.transport.look_ahead(list(self._messages.values()))
+        outcomes = {ue: self._outcome(ue) for ue in (first, *list(itertools.islice(later, most - 1)))}
+        ahead = {
+            ue: self._message(self.ues[ue], self._work[ue], outcome)
+            for ue, outcome in outcomes.items()
+            if outcome.report.finite
+        }
+        self.transport.look_ahead(list(ahead.values()))
+        self._messages |= ahead
 
     def _message(self, ue: UE, work: Work, outcome: Outcome) -> Message:
         """What a UE sends of what it has computed."""

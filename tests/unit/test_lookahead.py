@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from syft_fl.codecs import batch
 from syft_fl.experiment import parse
 from syft_fl.federation import Simulation
 from syft_fl.transport import lookahead
@@ -29,14 +30,14 @@ FIELDS: list[dict[str, Any]] = [
 ]
 
 
-def simulation(**uplink: Any) -> Simulation:
+def simulation(population: dict[str, Any] | None = None, /, **uplink: Any) -> Simulation:
     experiment = parse(
         {
             "seed": 3,
             "data": {"kind": "synthetic", "train_samples": 150, "test_samples": 30},
             "partition": {"kind": "dirichlet", "alpha": 1.0},
             "model": {"kind": "mlp", "hidden": [8]},
-            "population": {"ues": 9, "cohort": 7},
+            "population": {"ues": 9, "cohort": 7} | (population or {}),
             "training": {"batch_size": 8},
             "compute": {"kind": "per_sample", "seconds_per_sample": 1e-3},
             "uplink": {"link": {"kind": "constant", "rate_bps": 5e4}}
@@ -89,6 +90,22 @@ def test_a_cohort_is_coded_in_few_calls(
     assert len(rows["encode_batch"]) <= 6
     assert sum(rows["decode_batch"]) >= 20
     assert len(rows["decode_batch"]) <= most
+
+
+def test_nobody_is_looked_ahead_to_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where few fit side by side, and UEs finish in another order than they began in."""
+    monkeypatch.setattr(batch, "_ENTRIES", 1000)  # three models
+    one = simulation({"equal_compute": False, "slowdown": {"kind": "lognormal", "sigma": 1.0}}, **FIELDS[1])
+    asked: list[tuple[str, int]] = []
+    look = one.transport.look_ahead
+
+    def counted(messages: Any) -> None:
+        asked.extend((message.sender, message.round) for message in messages)
+        look(messages)
+
+    one.transport.look_ahead = counted  # type: ignore[method-assign]
+    went(one, ahead=True)
+    assert len(asked) == len(set(asked)) == 6 * 7
 
 
 def test_what_changes_in_between_is_coded_anew() -> None:
