@@ -162,7 +162,7 @@ def main() -> None:
     rows = [
         ("100 small MLPs", small, "loop", {}, "the usual loop", usual_loop, 15, 1.4),
         ("100 small MLPs", small, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 15, 1.6),
-        ("100 small MLPs", small, "batched", {}, "bare vmap", bare_vmap, 41, 1.6),
+        ("100 small MLPs", small, "batched", {}, "bare vmap", bare_vmap, 41, 1.4),
         ("100 small MLPs", small, "batched", {}, "the usual loop", usual_loop, 15, 1.0),
         ("10 CNNs", large, "loop", {}, "the usual loop", usual_loop, 3, 1.1),
         ("10 CNNs", large, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 3, 1.1),
