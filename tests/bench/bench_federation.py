@@ -339,7 +339,6 @@ def cnn_rows(quick: bool) -> tuple[Step, list[Row]]:
                 alone(threads, built, dataset, half, **settings),
                 0.60,
                 0.60,
-                0.8,
             )
         )
     else:
