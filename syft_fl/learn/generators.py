@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from syft_fl.devices import CPU
 from syft_fl.keys import Key
 
-__all__ = ["drawing_part", "global_generators", "may_draw", "serving", "thread_generator", "torch_generator"]
+__all__ = [
+    "ServedDraws",
+    "Trust",
+    "drawing_part",
+    "global_generators",
+    "may_draw",
+    "serving",
+    "thread_generator",
+    "torch_generator",
+]
 
 
 @contextmanager
@@ -82,7 +91,7 @@ def global_generators(key: Key) -> Iterator[None]:
         random.setstate(before[1])
 
 
-def thread_generator(key: Key) -> AbstractContextManager[object]:
+def thread_generator(key: Key) -> ServedDraws:
     """Serve what *this thread* draws from torch's global generator from a key, for the length of a block.
 
     The numbers are those of :func:`torch_generator`, and the global generator is left as found. Operations that draw
@@ -97,13 +106,16 @@ def thread_generator(key: Key) -> AbstractContextManager[object]:
         ...     torch.equal(first, torch.rand(2))
         True
     """
-    return _ServedDraws(key.torch())
+    return ServedDraws(key.torch())
 
 
-class _ServedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ServedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The block of :func:`thread_generator`; ``drew`` tells whether anything was drawn in it so far."""
+
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._generator = generator
+        self.drew = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -111,6 +123,7 @@ class _ServedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded not in func.tags or given.get("generator") is not None:
             return func(*args, **given)
+        self.drew = True
         if any(argument.name == "generator" for argument in func._schema.arguments):
             return func(*args, **given | {"generator": self._generator})
         with _EXCHANGED:
@@ -124,6 +137,54 @@ class _ServedDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _EXCHANGED = Lock()
+
+
+class Trust:
+    """Whether threads may train copies of one module without anybody serving what it draws.
+
+    Serving costs some 10 µs for each operation, which a module that draws nothing should not pay. A module is trusted
+    once a whole training of it was served, and nothing was drawn. From then on the global generator gives it away:
+    where that has moved while a copy trained, the module is trusted no more, and the training counts for nothing.
+    What it drew then is gone from the global generator. (Whatever else in the process drew
+    meanwhile looks the same, and costs time only.)
+    """
+
+    def __init__(self) -> None:
+        self._trusted: bool | None = None
+        self._inside = 0
+        self._found: torch.Tensor | None = None
+        self._changed = Condition()
+
+    def enter(self) -> bool:
+        """Whether a training may begin unserved; it must :meth:`leave` then."""
+        with self._changed:
+            if self._trusted:
+                if not self._inside:
+                    self._found = _global_state()
+                self._inside += 1
+                return True
+            # What is drawn unserved may be drawn from a generator that was put in place for somebody who is served.
+            self._changed.wait_for(lambda: not self._inside)
+            return False
+
+    def leave(self) -> bool:
+        """End an unserved training; whether what came of it counts."""
+        with self._changed:
+            self._inside -= 1
+            if self._found is None or not torch.equal(self._found, _global_state()):
+                self._trusted = False
+            self._changed.notify_all()
+            return bool(self._trusted)
+
+    def saw(self, served: ServedDraws) -> None:
+        """Take note of a whole training that was served."""
+        with self._changed:
+            self._trusted = not served.drew if self._trusted is None else self._trusted and not served.drew
+
+
+def _global_state() -> torch.Tensor:
+    with _EXCHANGED:
+        return torch.get_rng_state()
 
 
 def may_draw(module: nn.Module) -> bool:

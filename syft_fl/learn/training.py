@@ -282,9 +282,9 @@ def train(
     on_card = y.device != CPU
     with draws(key / "dropout"), _laid_out(module, training):
         for index in batches(len(y), training.batch_size, steps=steps, key=key / "batches", device=y.device):
-            optimizer.zero_grad()
             labels = y[index]
             loss = F.cross_entropy(training.scores(module, x[index]), labels)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if terms is not None:
                 terms.add_to_gradients()

@@ -43,6 +43,7 @@ from syft_fl.learn import (
 )
 from syft_fl.learn.engines import auto
 from syft_fl.learn.engines.pool import PooledEngine
+from syft_fl.learn.generators import ServedDraws, thread_generator
 from syft_fl.schema import plain
 from syft_fl.vectors import Layout
 
@@ -91,6 +92,18 @@ class OwnDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.dropout(self.first(x.flatten(1)), 0.4, self.training)
         return self.last(hidden + 0.1 * torch.randn_like(hidden) * torch.rand(1))  # type: ignore[no-any-return]
+
+
+class SeldomDraws(nn.Module):
+    """Draws for some UEs only: where the first of a batch's samples begins with a large number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(36, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = torch.rand(36) if x[0, 0, 0, 0] > 100 else torch.ones(36)
+        return self.last(x.flatten(1).clamp(-1, 1) * drawn)  # type: ignore[no-any-return]
 
 
 class Recurrent(nn.Module):
@@ -305,6 +318,43 @@ def test_what_a_module_draws_comes_from_its_ues_key(opened: Opened, model: Engin
     for name in names(model, DRAWING):
         assert_as_loop(opened, model, name, jobs(build(name), TRAININGS["sgd"]))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_module_that_draws_for_some_ues_only_is_served_for_these(workers: int) -> None:
+    module = SeldomDraws()
+    engine = Threads(workers=workers).open(module, Layout.of(module), cohort=4)
+    work = jobs(module, TRAININGS["sgd"], sizes=(8,) * 8)
+    drawing = []
+    for job in work[4:]:
+        x = job.samples.x.clone()
+        x[:, 0, 0, 0] = 1000
+        drawing.append(replace(job, samples=Labelled(x, job.samples.y)))
+    expected = outcomes(LoopEngine(module, Layout.of(module)), work + drawing)
+    # First it is seen to draw nothing; then it does, among others that do not; then everybody knows.
+    found = [*outcomes(engine, work[:4]), *outcomes(engine, work[4:] + drawing), *outcomes(engine, drawing)]
+    engine.close()
+    for one, other in zip(found, expected + expected[8:], strict=True):
+        assert torch.equal(one.state.vector, other.state.vector)
+
+
+def test_a_users_module_that_draws_nothing_is_watched_in_its_first_training_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served: list[Key] = []
+
+    def serve(key: Key) -> ServedDraws:
+        served.append(key)
+        return thread_generator(key)
+
+    monkeypatch.setattr("syft_fl.learn.engines.threads.thread_generator", serve)
+    module = Tied()
+    engine = Threads(workers=2).open(module, Layout.of(module), cohort=4)
+    work = jobs(module, TRAININGS["sgd"])
+    for _ in range(3):
+        outcomes(engine, work)
+        assert 1 <= len(served) <= 2  # both threads may begin before either has finished
+    engine.close()
 
 
 @every_exact_engine
