@@ -7,6 +7,8 @@
 - ``transmission``: training stubbed, 1,199,882 entries at 4 bits; time of a UE against encoding and decoding alone.
 - ``vectors``: the same against encoding, decoding, and what has to be done to each vector in plain torch beside them
   (the difference to the model before, the sum with it, a checksum, the mean): some 1.45 of the codec by itself.
+- ``compiled``, if it is named: bare torch with its compiler, and with fused steps, against bare torch (it takes a
+  minute, and a C++ compiler).
 
 A round of ours has everything: selection, codecs, frames with CRC32, radio, clock, protocol, aggregation, ledger; the
 test of the model is left out (``bench_evaluation.py``). "Training alone" is the engine and the mean of what it gives.
@@ -367,6 +369,30 @@ def cnn_rows(quick: bool) -> tuple[Step, list[Row]]:
     return two_bare_threads(dataset, batch=16, **settings), rows
 
 
+def compiled_rows() -> tuple[Step, list[Row]]:
+    """What a compiler makes of the document's CNN; nothing of ours is in it."""
+    dataset = data((1, 28, 28), 320)
+
+    def usual(compiled: bool, **settings: bool) -> Step:
+        net = Net()
+        forward = torch.compile(net) if compiled else net
+        optimizer = torch.optim.SGD(net.parameters(), lr=RATE, **settings)
+
+        def train() -> None:
+            for index in torch.randperm(320).split(16):
+                loss = F.nll_loss(forward(dataset.train.x[index]), dataset.train.y[index])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+        return train
+
+    return usual(compiled=False), [
+        ("the document's CNN, torch.compile", "the usual loop", usual(compiled=True), 1.0, 2.0),
+        ("the document's CNN, fused steps", "the usual loop", usual(compiled=False, fused=True), 1.0, 1.1),
+    ]
+
+
 def mlp_rows() -> tuple[Step, list[Row]]:
     ues, cohort, samples = 1000, 100, 20
     dataset = data((784,), ues * samples)
@@ -430,11 +456,12 @@ def main() -> None:
     groups: dict[str, tuple[Callable[[], tuple[Step, list[Row]]], int]] = {
         "cnn": (lambda: cnn_rows("--quick" in sys.argv), 7 if "--quick" in sys.argv else 3),
         "mlp": (mlp_rows, 25),
+        "compiled": (compiled_rows, 9),
         "transmission": (transmission_rows, 15),
         "vectors": (vector_rows, 15),
     }
     late = []
-    for name in only or groups:
+    for name in only or [name for name in groups if name != "compiled"]:
         rows_of, pairs = groups[name]
         bare, rows = rows_of()
         for what, against, step, wanted, bound in rows:
