@@ -15,7 +15,7 @@ from torch import Tensor
 
 from syft_fl.vectors import Layout, ModelState
 
-__all__ = ["Content", "Delivery", "Message", "MessageKind", "ModelContent", "Signal"]
+__all__ = ["SIGNALS", "Content", "Delivery", "Message", "MessageKind", "ModelContent", "Signal"]
 
 MessageKind = Literal[
     "model",
@@ -31,6 +31,9 @@ MessageKind = Literal[
     "hello",
     "bye",
 ]
+
+SIGNALS: tuple[MessageKind, ...] = ("skip", "request", "grant", "ack", "nack", "hello", "bye")
+"""Those of the protocol that bring nothing but a :class:`Signal`; they are numbered by what they are about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,13 @@ from typing import Protocol
 
 from syft_fl.errors import TransportError, WorkerError
 from syft_fl.radio import Transfer
+from syft_fl.transport.ends import Before
 from syft_fl.transport.layers import LinkMemory
 from syft_fl.transport.message import Content, Message
 from syft_fl.transport.outgoing import Outgoing, Part
 from syft_fl.vectors import Vector
 
-__all__ = ["Ahead", "Before", "Later", "Parallel", "Party", "Seam", "owing"]
+__all__ = ["Ahead", "Later", "Parallel", "Party", "Seam", "owing"]
 
 
 class Party(Protocol):
@@ -52,17 +53,6 @@ class Party(Protocol):
 
     id: str
     time_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What both ends of a link remembered of a stream before a message was handed on."""
-
-    sender: LinkMemory | None
-    receiver: LinkMemory | None
-    version: int
-    vector: Vector | None
-    told: tuple[float, int] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from syft_fl.errors import TransportError
 from syft_fl.keys import Key
-from syft_fl.radio import Superposition, Transfer
+from syft_fl.radio import Links, Superposition, Transfer
+from syft_fl.radio.over_the_air import bandwidth_hz, fading_kind
+from syft_fl.transport.ends import Ends
+from syft_fl.transport.layers import Decoded, Encoded
 from syft_fl.transport.ledger import Entry
 from syft_fl.transport.message import Message, ModelContent
 from syft_fl.transport.outgoing import Arrival, Outgoing
 from syft_fl.vectors import Layout, ModelState, Vector
 
-__all__ = ["Statistics", "Sum", "statistics_of"]
+__all__ = ["Statistics", "Sum", "Superposing", "statistics_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +188,99 @@ class Sum:
 
     def _energies_j(self) -> list[float]:
         return self.found.energies_j(symbols_s=self.airtime_s - self.pilots_s, pilots_s=self.pilots_s)
+
+
+class Superposing:
+    """The analog uplink of a transport: at most one sum is on the air at a time.
+
+    Args:
+        ends: what both ends of the links remember.
+        links: of the uplink.
+        key: the random streams of the radio.
+    """
+
+    def __init__(self, ends: Ends, links: Links, key: Key) -> None:
+        self._ends = ends
+        self._links = links
+        self._key = key / "uplink" / "over-the-air"
+        self._sum: Sum | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether models are on the air."""
+        return self._sum is not None
+
+    @property
+    def end_s(self) -> float:
+        """When they have arrived [s]; infinity where there are none."""
+        return math.inf if self._sum is None else self._sum.end_s
+
+    def statistics(self, message: Message) -> Statistics:
+        """Of what a UE would send of its model."""
+        return statistics_of(self._difference(message)[0])
+
+    def send(self, messages: Sequence[Message], common: Statistics, *, now_s: float) -> None:
+        """Let UEs send their models at once; see :meth:`Transport.superpose`.
+
+        Raises:
+            TransportError: a UE holds no model that its own could differ from.
+        """
+        uplink = self._ends.up.common
+        assert uplink.analog is not None
+        ues, first = [message.sender for message in messages], messages[0]
+        sent = [self._difference(message) for message in messages]
+        heard = [message.samples for message in messages]
+        entries = len(sent[0][0])
+        found = uplink.analog.superpose(
+            self._links,
+            ues,
+            weights=[samples * len(heard) / sum(heard) for samples in heard],
+            squares=[statistics_of(x).square_under(common) for x, _ in sent],
+            entries=entries,
+            block=first.round,
+            time_s=now_s,
+            fading=fading_kind(uplink.link),
+            key=self._key,
+        )
+        airtime_s = uplink.analog.duration_s(entries, bandwidth_hz=bandwidth_hz(uplink.link))
+        self._sum = Sum(
+            messages=messages,
+            vectors=[x for x, _ in sent],
+            references=[reference for _, reference in sent],
+            common=common,
+            found=found,
+            key=self._key / "noise" / first.stream / first.round,
+            start_s=now_s,
+            end_s=now_s + airtime_s + max(link.latency_s for link in self._links.among(ues)),
+            airtime_s=airtime_s,
+            pilots_s=uplink.analog.sync_s,
+        )
+
+    def settle(self) -> tuple[Arrival, list[Entry]]:
+        """End what is on the air: the sum as it arrived, and the ledger's lines. UEs remember what they still owe."""
+        added, self._sum = self._sum, None
+        assert added is not None
+        arrival = added.arrival(self._ends.layouts[added.messages[0].stream])
+        serials = []
+        for number, message in enumerate(added.messages):
+            link = (message.sender, message.stream)
+            encoded = Encoded(added.vectors[number], {})
+            decoded = Decoded(added.vectors[number], added.sent(number), {})
+            pipeline = self._ends.up.pipeline(message.sender)
+            self._ends.remember(link, pipeline.committed(encoded, decoded, self._ends.sender(*link)))
+            serials.append(self._ends.count_upload(message.sender))
+        return arrival, added.entries(serials)
+
+    def _difference(self, message: Message) -> tuple[Vector, Vector]:
+        """What a UE would send of its model, and what it is a difference to."""
+        ends, content, link = self._ends, message.content, (message.sender, message.stream)
+        reference = ends.references.vector(ends.references.version(*link))
+        if not isinstance(content, ModelContent) or reference is None:
+            raise TransportError(
+                f"{message.sender!r} holds no model of {message.stream!r} that it could differ from"
+            )
+        ends.layouts.setdefault(message.stream, content.layout)
+        difference = ends.up.pipeline(message.sender).difference(
+            content.state.vector, reference=reference, memory=ends.sender(*link)
+        )
+        return difference, reference

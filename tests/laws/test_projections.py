@@ -583,9 +583,9 @@ def test_ues_that_hold_different_references_still_add_up() -> None:
 def test_another_codec_forgets_what_the_old_one_owed() -> None:
     transport, arrivals, _, _ = summing(CountSketch(), ues=2)
     transport.aggregate(arrivals, [0.5, 0.5])
-    assert transport._sums
+    assert transport._ends.sums
     transport.configure("uplink", codec=CountSketch(rows=3))
-    assert not transport._sums
+    assert not transport._ends.sums
 
 
 SCENARIO: dict[str, Any] = {

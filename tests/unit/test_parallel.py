@@ -498,7 +498,7 @@ def remembered(transport: Transport) -> list[Any]:
             transport.residual(*link),
         ]
         found += [None if x is None else x.tolist() for x in vectors]
-        for memories in (transport._sender, transport._receiver):
+        for memories in (transport._ends._sender, transport._ends._receiver):
             found.append(dict(memories[link].codec) if link in memories else {})
     return found
 

@@ -55,7 +55,7 @@ def test_what_is_remembered_of_a_model_dies_with_it() -> None:
     grown = grown_blocks(session, times=1000)
     # Vectors are no memory of Python's; what would hold them is counted itself.
     assert len(transport.references) == 0
-    assert not any((transport._layouts, transport._sender, transport._receiver))
+    assert not any((transport._ends.layouts, transport._ends.links))
     assert ue.objects == {}
     assert grown < 500, "less than one for two models"
 
