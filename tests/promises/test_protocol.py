@@ -379,3 +379,40 @@ def test_a_longer_search(busy: str, grants: bool) -> None:
     case = _variant("Longer", busy=busy, grants=grants, late=grants, tries=2)
     case.settings = settings(max_examples=1500, stateful_step_count=80, deadline=None, phases=PHASES)
     case().runTest()
+
+
+def test_an_upload_that_a_request_has_named_is_void_however_late_it_comes() -> None:
+    class Scripted(Adversary):
+        protocol = Protocol(acknowledgements="sent", patience_s=10.0, grants=True, tries=1)
+        late = True
+
+    world = Scripted().world
+    end = world.exchange.ue("ue0")
+
+    def goes_well(until: str) -> None:
+        for _ in range(20):
+            if end.state == "computing":
+                world.finish("ue0", sends=True)
+            if world.air and world.air[0].outgoing.kind == until:
+                return
+            world.deliver(world.air.pop(0))
+        raise AssertionError(f"no {until} was sent")
+
+    world.next_round(("ue0",))
+    goes_well(until="model")  # down
+    world.deliver(world.air.pop(0))
+    goes_well(until="model")  # up: it stays on its way
+    late = world.air.pop(0)
+    while end.state == "sending" and world.timers:
+        world.exchange.rings(*world.timers.pop(0))
+    assert end.doubt is not None
+    world.next_round(("ue0",))
+    goes_well(until="model")
+    world.deliver(world.air.pop(0))
+    goes_well(until="model")  # it has asked, and was told that its first upload never came
+    assert world.known["ue0"] == {1: False}
+    world.deliver(late)
+    assert world.applied == {}
+    world.deliver(world.air.pop(0))
+    assert list(world.applied) == [("ue0", 2)]
+    world.check()
