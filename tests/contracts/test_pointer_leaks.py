@@ -60,6 +60,7 @@ HARMLESS = {
     "__init__",
     "__init_subclass__",
     "__new__",
+    "__static_attributes__",
     "__subclasshook__",
     "__torch_dispatch__",
     "__torch_function__",
