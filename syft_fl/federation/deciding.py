@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from syft_fl.errors import ConfigError
+from syft_fl.federation.cohort import ue_names
+from syft_fl.federation.scenario import Scenario
 from syft_fl.keys import Key
 from syft_fl.learn.triggers import Decision, ServerSide, Trigger, TriggerView, properties
 from syft_fl.radio import ChannelLink
@@ -19,7 +21,7 @@ from syft_fl.spill import Spill, kept
 from syft_fl.transport import Message, ModelContent, Transport
 from syft_fl.vectors import ModelState, Vector
 
-__all__ = ["Decided", "Deciding"]
+__all__ = ["Decided", "Deciding", "deciding_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +165,13 @@ class Deciding:
 
     # What the base station decides, and reuses.
 
-    def asks(self, ue: str, model: ModelState, *, round: int, now_s: float) -> bool:
-        """Whether the base station asks a UE for an update to its model."""
+    def asked(self, ues: tuple[str, ...], model: ModelState, *, round: int, now_s: float) -> tuple[str, ...]:
+        """Those of some UEs that the base station asks for an update to its model."""
         if not self.properties.server_side:
-            return True
+            return ues
+        return tuple(ue for ue in ues if self._asks(ue, model, round=round, now_s=now_s))
+
+    def _asks(self, ue: str, model: ModelState, *, round: int, now_s: float) -> bool:
         assert isinstance(self.trigger, ServerSide)
         decision = self.trigger.wanted(
             ue=ue,
@@ -257,6 +262,20 @@ class Deciding:
             for ue, (vector, buffers, samples, rate) in state["last"].items()
         )
         self._told = dict(state["told"])
+
+
+def deciding_of(scenario: Scenario, transport: Transport, *, spill: Spill | None) -> Deciding | None:
+    """The deciding of a scenario; None: it has no trigger, and all send."""
+    if scenario.trigger is None:
+        return None
+    return Deciding(
+        scenario.trigger,
+        transport,
+        key=Key(scenario.seed),
+        ues=ue_names(scenario.population.ues),
+        learning_rate=scenario.training.rate,
+        spill=spill,
+    )
 
 
 def _plain(decision: Decision) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A round in progress: who was told, and what has come of it so far."""
+"""A round: who was told, what has come of it so far, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syft_fl.federation.closing import Standing
+from syft_fl.federation.computation import Computation
+from syft_fl.federation.deciding import Decided
 from syft_fl.federation.streaming import Streaming
 from syft_fl.federation.summing import SumOnTheAir
-from syft_fl.transport import Arrival
+from syft_fl.radio import Transfer
+from syft_fl.transport import Accepted, Arrival, Entry, Outgoing
 from syft_fl.vectors import ModelState
 
-__all__ = ["CameUp", "Round", "Work", "mean_loss", "plain"]
+__all__ = ["CameUp", "Round", "RoundRecord", "Work", "mean_loss", "plain"]
+
+_NO_TRANSFER = Transfer(-1, (), 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,16 @@ class Work:
     samples: float
     computing: bool = True
 
+    def state(self) -> dict[str, Any]:
+        """Plain data and tensors, for a checkpoint."""
+        facts = {name: getattr(self, name) for name in Work.__dataclass_fields__}
+        return facts | {"base": plain(self.base)}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Work:
+        """What :meth:`state` was given of."""
+        return cls(**{**state, "base": ModelState(*state["base"])})
+
 
 @dataclass(frozen=True, slots=True)
 class CameUp:
@@ -55,6 +70,15 @@ class CameUp:
     work: Work
     samples: int
     written: Arrival | None = None
+
+    @classmethod
+    def of(cls, outgoing: Outgoing, accepted: Accepted, state: ModelState | None, work: Work) -> CameUp:
+        """An upload that was decoded."""
+        (ue,) = outgoing.ues
+        samples, written = accepted.frame.samples, None
+        if accepted.written is not None:
+            written = Arrival(outgoing, _NO_TRANSFER, None, samples, accepted.written)
+        return cls(ue, state, work, samples, written)
 
 
 @dataclass
@@ -103,6 +127,23 @@ class Round:
     def standing(self, waiting: int) -> Standing:
         """As a closing rule sees it."""
         return Standing(len(self.cohort), tuple(self.arrived_s), tuple(self.answered_s), waiting)
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What a closed round leaves behind.
+
+    Attributes:
+        row: the round's figures, plain data; see :class:`~syft_fl.experiment.result.Result`.
+        entries: its transmissions.
+        computations: what its UEs computed, in order of their end.
+        decisions: of its triggers, in order.
+    """
+
+    row: Mapping[str, Any]
+    entries: list[Entry]
+    computations: list[Computation]
+    decisions: list[Decided]
 
 
 def mean_loss(losses: Mapping[str, tuple[float, int]], place: Mapping[str, int]) -> float | None:

@@ -167,6 +167,16 @@ class Stop:
             "write 0.95 for 95 %",
         )
 
+    def limit(self, *, rounds: int, seconds: float, uplink_bits: float) -> str | None:
+        """The limit that a run has reached, by name; None: none, and what its test says of accuracy is apart."""
+        if rounds >= self.rounds:
+            return "rounds"
+        if self.seconds is not None and seconds >= self.seconds:
+            return "seconds"
+        if self.uplink_bits is not None and uplink_bits >= self.uplink_bits:
+            return "uplink_bits"
+        return None
+
 
 @schema
 class Scenario:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from syft_fl.transport import Arrival, Message, Statistics, Transport
+from syft_fl.transport import Landed, Message, Statistics, Transport
 
 __all__ = ["SumOnTheAir"]
 
@@ -52,13 +52,15 @@ class SumOnTheAir:
             now_s,
         )
 
-    def arrived(self, arrival: Arrival) -> None:
+    def landed(self, landed: Landed) -> None:
         """A frame of the exchange has come, or was lost."""
-        outgoing, content = arrival.outgoing, arrival.content
+        outgoing = landed.outgoing
+        accepted = self._transport.accept(outgoing, landed.received) if landed.received else None
         if outgoing.direction == "downlink":
             self._telling -= 1
-        elif isinstance(content, Mapping):
-            self._reports[outgoing.ues[0]] = Statistics(content["mean"], content["square"]), arrival.samples
+        elif accepted is not None and isinstance(accepted.content, Mapping):
+            found = Statistics(accepted.content["mean"], accepted.content["square"])
+            self._reports[outgoing.ues[0]] = found, accepted.frame.samples
 
     def go_on(self, cohort: tuple[str, ...], waiting: set[str], *, now_s: float) -> None:
         """Do what is due, while the base station waits for some of a cohort."""

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from syft_fl.devices import CPU
+from syft_fl.federation.scenario import Scenario
 from syft_fl.learn import Aggregator, Scaffold, Training, mean_step
 from syft_fl.spill import Spill, kept
-from syft_fl.transport import ModelContent
+from syft_fl.transport import ModelContent, Transport
 from syft_fl.vectors import Layout, ModelState, Vector
 
-__all__ = ["Variates", "float32_state"]
+__all__ = ["Variates", "float32_state", "variates_of"]
 
 
 def float32_state(rule: Aggregator, model: ModelState) -> ModelState:
@@ -116,6 +117,16 @@ class Variates:
         self._common = state["common"]
         self._own.clear()
         self._own.update(state["own"])
+
+
+def variates_of(
+    scenario: Scenario, transport: Transport, layout: Layout, *, device: torch.device, spill: Spill | None
+) -> Variates | None:
+    """The control variates of a scenario; None: its rule has none."""
+    population = scenario.population
+    if not isinstance(population.aggregator, Scaffold):
+        return None
+    return Variates(layout, ues=population.ues, owed=transport.feeds_back, device=device, spill=spill)
 
 
 def _doubled(layout: Layout) -> Layout:

@@ -12,7 +12,7 @@ import pytest
 from syft_fl.errors import ConfigError
 from syft_fl.experiment import parse, run
 from syft_fl.experiment.result import Result
-from syft_fl.federation import simulation
+from syft_fl.federation import calling
 
 pytestmark = pytest.mark.filterwarnings("ignore:rho")  # compute is given, so that times are round numbers
 
@@ -297,7 +297,7 @@ def test_a_run_in_which_nobody_will_ever_answer_ends_and_says_so() -> None:
 def test_an_asynchronous_run_in_which_nobody_ever_sends_ends_and_says_so(
     mode: dict[str, Any], changes: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "_CALLS_A_UE", 6)
+    monkeypatch.setattr(calling, "_CALLS_A_UE", 6)
     population = {"cohort": 3, "asynchronous": mode} | changes.get("population", {})
     with pytest.warns(
         UserWarning, match=rf"^round 1: UEs were {says}, so the run ends here; .* and the trigger"
