@@ -71,19 +71,26 @@ class PretendedCard(TorchDispatchMode):
     """In its block tensors can be brought to the device ``meta``, and have values there.
 
     Attributes:
-        crossed: operations by name that took values from one device to the other, ``"to card"`` or ``"to host"``.
+        crossed: operations that took values from one device to the other, ``"to card"`` or ``"to host"``; and
+            ``"numbers read"``, one by one.
+        crossed_bytes: what they took.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.crossed: Counter[str] = Counter()
+        self.crossed_bytes: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = _carried_out(func, args, kwargs or {})
         if func in _CROSSING:
             source = args[1] if func is _aten.copy_.default else args[0]
             if isinstance(source, _OnCard) != isinstance(found, _OnCard):
-                self.crossed["to card" if isinstance(found, _OnCard) else "to host"] += 1
+                way = "to card" if isinstance(found, _OnCard) else "to host"
+                self.crossed[way] += 1
+                self.crossed_bytes[way] += source.numel() * source.element_size()
+        elif func is _aten._local_scalar_dense.default and isinstance(args[0], _OnCard):
+            self.crossed["numbers read"] += 1
         return found
 
 
@@ -104,12 +111,18 @@ def _carried_out(func: Any, args: Any, kwargs: Any) -> Any:
         kwargs = {**kwargs, "device": torch.device("cpu")}
         kwargs.pop("pin_memory", None)
     found = func(*_inner(args), **_inner(kwargs))
-    if func._schema.name.endswith("_") and there and isinstance(args[0], _OnCard):
+    if there and isinstance(args[0], _OnCard) and _writes(func):
         return args[0]
     if func is _aten.copy_.default:
         return args[0]
     to_card = bool(there) if device is None else torch.device(device) == CARD
     return tree_map_only(Tensor, _OnCard, found) if to_card else found
+
+
+def _writes(func: Any) -> bool:
+    """Whether an operation is done in place of its first operand."""
+    first = func._schema.arguments[0].alias_info
+    return first is not None and first.is_write
 
 
 def _inner(value: Any) -> Any:

@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Backend, Rows, backend_of
 from syft_fl.codecs.codec import CODECS, Context
-from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
-from syft_fl.codecs.groups import Block, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, symbol_dtype
+from syft_fl.codecs.groups import Block, count_groups, require_block, spans_of
 from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import random_words
-from syft_fl.codecs.scales import FLOAT32_MAX, largest, read_scales
+from syft_fl.codecs.scales import FLOAT32_MAX, read_scales
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout
 
@@ -64,56 +65,56 @@ class Dithered(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 4 * count_groups(spans_of(layout, self.block))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = spans_of(ctxs[0].layout, self.block)
-        scales = np.stack([largest(row, spans) for row in entries])
-        divisors = np.where(scales > 0, scales, 1)
-        words = _words(ctxs, entries.shape[1])
-        symbols = np.empty(entries.shape, symbol_dtype(self.bits))
-        for piece in pieces(spans, vectors=len(entries)):
+        backend = backend_of(entries)
+        scales = backend.largest(entries, spans)
+        words = _words(ctxs, entries.shape[1], backend)
+        symbols = backend.empty(entries.shape, symbol_dtype(self.bits))
+        divisors = backend.put(np.where(scales > 0, scales, np.float32(1)))
+        for piece in backend.pieces(spans, vectors=len(entries)):
             steps = piece.rows(entries) / piece.column(divisors)
             steps *= self._top
-            steps += _dither(piece.rows(words))
+            steps += _dither(piece.rows(words), backend)
+            backend.rint(steps)
             # Nothing clips: at most T + 1/2 - 2**-17, even where the sum was rounded up, is taken down to T.
-            levels = np.clip(np.rint(steps, out=steps), -self._top, self._top, out=steps)
-            levels += self._top
-            piece.rows(symbols)[...] = levels
+            backend.clip(steps, self._top)
+            steps += self._top
+            piece.rows(symbols)[...] = steps
         return scales.astype("<f4", copy=False).view(np.uint8), symbols
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
-        scales = read_scales(sides, "scale of a group")
-        words = _words(ctxs, symbols.shape[1])
-        entries = np.empty(symbols.shape, np.float32)
-        for piece in pieces(spans_of(ctxs[0].layout, self.block), vectors=len(entries)):
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
+        backend = backend_of(symbols)
+        scales = backend.put(read_scales(sides, "scale of a group"))
+        words = _words(ctxs, symbols.shape[1], backend)
+        top = backend.put(np.array([[self._top]], np.float32))
+        for piece in backend.pieces(spans_of(ctxs[0].layout, self.block), vectors=len(entries)):
             values = piece.rows(entries)
             values[...] = piece.rows(symbols)
             values -= self._top
-            values -= _dither(piece.rows(words))
+            values -= _dither(piece.rows(words), backend)
             # First into about -1 … 1: a scale near the largest float32 number then overflows only where the
             # dither leads beyond the largest entry.
-            values /= self._top
+            values /= top
             with np.errstate(over="ignore"):
                 values *= piece.column(scales)
-            np.clip(values, -FLOAT32_MAX, FLOAT32_MAX, out=values)
-        return entries
+            backend.clip(values, FLOAT32_MAX)
 
     @property
     def _top(self) -> int:
         return (1 << (self.bits - 1)) - 1
 
 
-def _words(ctxs: Sequence[Context], entries: int) -> NDArray[np.uint16]:
+def _words(ctxs: Sequence[Context], entries: int, backend: Backend) -> Rows:
     """[vectors, entries] the dither of each message."""
-    return random_words([ctx.key / "dither" for ctx in ctxs], entries)
+    return backend.words(random_words([ctx.key / "dither" for ctx in ctxs], entries))
 
 
-def _dither(words: NDArray[np.uint16]) -> NDArray[np.float32]:
+def _dither(words: Rows, backend: Backend) -> Rows:
     """Uniform in -1/2 … 1/2, ends left out, in steps of 2**-16."""
-    numbers = words.astype(np.float32)
-    numbers += np.float32(0.5 - 2.0**15)
-    numbers *= np.float32(2.0**-16)
+    numbers = backend.cast(words, np.float32)
+    numbers += 0.5 - 2.0**15
+    numbers *= 2.0**-16
     return numbers

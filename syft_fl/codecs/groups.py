@@ -1,4 +1,4 @@
-"""Groups of consecutive entries that share a scale, as numpy likes them: rows of a matrix.
+"""Groups of consecutive entries that share a scale, as numpy and torch like them: rows of a matrix.
 
 A :class:`Span` is a stretch of the vector whose groups all have one width, so it can be viewed as
 [groups, width] and computed with in one call. A whole vector takes a few spans, however many groups it has.
@@ -7,9 +7,10 @@ A :class:`Span` is a stretch of the vector whose groups all have one width, so i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from syft_fl.schema import require
 from syft_fl.vectors import Layout
@@ -20,6 +21,8 @@ Block = int | Literal["tensor", "channel", "vector"]
 """Which entries share a scale: so many consecutive ones (across tensors), those of a tensor, those of an output
 channel (what shares the first index of a tensor; a bias is one channel), or all of the vector. No field takes None
 for any of these: TOML has no null, so a default would come back in its place."""
+
+_Numbers = TypeVar("_Numbers", NDArray[Any], Tensor)
 
 _PIECE_ENTRIES = 2**16  # float32 temporaries of a quarter of a megabyte: in cache, and few enough calls
 
@@ -32,12 +35,12 @@ class Span(NamedTuple):
     first: int
     width: int
 
-    def rows(self, entries: NDArray[Any]) -> NDArray[Any]:
+    def rows(self, entries: _Numbers) -> _Numbers:
         """The span's part of [..., entries], as [..., groups, width]; a view."""
         part = entries[..., self.start : self.stop]
         return part.reshape(*part.shape[:-1], -1, self.width)
 
-    def column(self, scales: NDArray[Any]) -> NDArray[Any]:
+    def column(self, scales: _Numbers) -> _Numbers:
         """The span's part of [..., groups], as [..., groups, 1]; a view."""
         return scales[..., self.first : self.first + (self.stop - self.start) // self.width, None]
 

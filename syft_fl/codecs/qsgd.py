@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Rows, backend_of
 from syft_fl.codecs.codec import CODECS, Context
-from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
-from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, symbol_dtype
+from syft_fl.codecs.groups import Block, Span, count_groups, require_block, spans_of
 from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import Dither
-from syft_fl.codecs.scales import l2_norms, multipliers, read_scales
+from syft_fl.codecs.scales import multipliers, read_scales
 from syft_fl.schema import require, schema
 from syft_fl.vectors import Layout
 
@@ -76,34 +77,31 @@ class QSGD(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 4 * count_groups(self._spans(layout))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = self._spans(ctxs[0].layout)
-        # Vector by vector, so that the order of a sum does not depend on what is beside it.
-        norms = np.stack([l2_norms(row, spans) for row in entries])
-        factors = multipliers(norms, self.levels * Dither.ONE)
-        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1])
-        symbols = np.empty(entries.shape, symbol_dtype((2 * self.levels).bit_length()))
-        for piece in pieces(spans, vectors=len(entries)):
-            levels = dither.round(piece.rows(entries) * piece.column(factors), piece, top=self.levels)
-            levels += self.levels
-            piece.rows(symbols)[...] = levels
+        backend = backend_of(entries)
+        norms = backend.l2_norms(entries, spans)
+        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1], backend)
+        symbols = backend.empty(entries.shape, symbol_dtype((2 * self.levels).bit_length()))
+        factors = backend.put(multipliers(norms, self.levels * Dither.ONE))
+        for piece in backend.pieces(spans, vectors=len(entries)):
+            levels = piece.rows(entries) * piece.column(factors)
+            dither.round(levels, piece, top=self.levels, plus=self.levels, out=symbols)
         return norms.astype("<f4", copy=False).view(np.uint8), symbols
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
         norms = read_scales(sides, "norm of a bucket")
-        entries = np.empty(symbols.shape, np.float32)
-        for piece in pieces(self._spans(ctxs[0].layout), vectors=len(entries)):
+        backend = backend_of(symbols)
+        levels, scales = backend.put(np.array([[self.levels]], np.float32)), backend.put(norms)
+        for piece in backend.pieces(self._spans(ctxs[0].layout), vectors=len(entries)):
             values = piece.rows(entries)
             values[...] = piece.rows(symbols)
             values -= self.levels
             # First into -1 … 1: a norm near the largest float32 number then can't overflow.
-            values /= self.levels
-            values *= piece.column(norms)
-        return entries
+            values /= levels
+            values *= piece.column(scales)
 
     def _spans(self, layout: Layout) -> list[Span]:
         return spans_of(layout, self.block)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Rows
 from syft_fl.codecs.codec import Context, Gaps, Memory, Part, Payload
 from syft_fl.codecs.coders import Alphabet, Coder, Located, Symbols
 from syft_fl.codecs.entries import checked_entries
@@ -118,14 +119,15 @@ class BatchQuantiser(Quantiser):
     """A quantiser whose arithmetic runs over vectors of several UEs side by side (:mod:`syft_fl.codecs.batch`).
 
     Abstract: a codec says how rows of entries become rows of symbols, none of which depends on another row. One
-    vector is one row.
+    vector is one row. Rows are arrays on the host or tensors on a card, and the arithmetic is that of both
+    (:mod:`syft_fl.codecs.backends`).
     """
 
     @abc.abstractmethod
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         """[vectors, bytes] side information and [vectors, entries] symbols of [vectors, entries], of one layout.
+
+        Side information is on the host, symbols are where the entries are.
 
         Raises:
             VectorsDifferError: the vectors must be done one by one.
@@ -133,9 +135,15 @@ class BatchQuantiser(Quantiser):
 
     @abc.abstractmethod
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
-        """[vectors, entries] finite values of [vectors, bytes] side information and [vectors, entries] symbols.
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
+        """Write finite values into [vectors, entries].
+
+        Args:
+            sides: [vectors, bytes] side information, on the host.
+            symbols: [vectors, entries]
+            ctxs: [vectors]
+            entries: [vectors, entries] float32, where the symbols are.
 
         Raises:
             CodecError: the side information is damaged.
@@ -147,7 +155,6 @@ class BatchQuantiser(Quantiser):
         return sides.tobytes(), symbols[0]
 
     def restore(self, side: memoryview, symbols: Symbols, ctx: Context) -> NDArray[np.float32]:
-        entries: NDArray[np.float32] = self.restore_rows(
-            np.frombuffer(side, np.uint8)[None], symbols[None], [ctx]
-        )[0]
+        entries = np.empty(symbols.shape, np.float32)
+        self.restore_rows(np.frombuffer(side, np.uint8)[None], symbols[None], [ctx], entries[None])
         return entries

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Backend, Rows
 from syft_fl.codecs.groups import Span
 from syft_fl.keys import Key
 
 __all__ = ["Dither", "random_words"]
 
 _FRACTION_BITS = 16
+_EXACT = 1 << 24 - _FRACTION_BITS
 
 
 class Dither:
@@ -28,30 +30,39 @@ class Dither:
     Args:
         keys: of [vectors], each names the stream of one. The decoder needs none of it.
         entries: of each vector.
+        backend: what computes with these. The draws are the host's.
     """
 
     ONE: ClassVar[int] = 1 << _FRACTION_BITS
 
-    def __init__(self, keys: Sequence[Key], entries: int) -> None:
-        self._draws = random_words(keys, entries)
+    def __init__(self, keys: Sequence[Key], entries: int, backend: Backend) -> None:
+        self._backend = backend
+        self._draws = backend.words(random_words(keys, entries))
 
-    def round(self, numbers: NDArray[Any], piece: Span, *, top: int) -> NDArray[Any]:
-        """Round to a whole number above or below, and return those.
+    def round(self, numbers: Rows, piece: Span, *, top: int, out: Rows, plus: int = 0) -> None:
+        """Round to a whole number above or below, and write it down.
 
         Args:
             numbers: [vectors, groups, width] those of a piece, float, in units of 1 / ``Dither.ONE``; overwritten.
             piece: where they are.
             top: largest magnitude of a whole number, up to 65535; above 32767, none may be negative.
-
-        Returns:
-            int32, or uint32 where that could overflow.
+            out: [vectors, entries] gets them, as unsigned numbers.
+            plus: is added to each; no sum is negative.
         """
-        # Conversion to unsigned numbers takes twice the time.
-        dtype = np.int32 if top < 1 << 15 else np.uint32
-        fixed: NDArray[Any] = np.rint(numbers, out=numbers).astype(dtype)
-        fixed += piece.rows(self._draws)
+        self._backend.rint(numbers)
+        draws, to = piece.rows(self._draws), piece.rows(out)
+        if top + plus < _EXACT:
+            # float32 has all multiples of 2**-16 below 256, and to cut a fraction off is how it becomes a whole number.
+            numbers += draws
+            numbers *= 1 / self.ONE
+            numbers += plus
+            to[...] = numbers
+            return
+        fixed = self._backend.integers(numbers, most=(top + 1) * self.ONE - 1)
+        fixed += draws
         fixed >>= _FRACTION_BITS
-        return fixed
+        fixed += plus
+        to[...] = fixed
 
 
 def random_words(keys: Sequence[Key], entries: int) -> NDArray[np.uint16]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from syft_fl.errors import CodecError
 __all__ = [
     "FLOAT32_MAX",
     "VectorsDifferError",
+    "ends",
     "float_type",
     "group_sums",
     "group_widths",
     "l2_norms",
     "largest",
+    "mean_magnitudes",
     "multipliers",
     "read_scales",
+    "signed_means",
 ]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -38,6 +42,20 @@ def l2_norms(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.floa
     return np.minimum(np.sqrt(squares), FLOAT32_MAX).astype(np.float32)
 
 
+def ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[..., groups] smallest and largest of [..., entries]; a zero among them is positive."""
+    lower = np.empty((*entries.shape[:-1], count_groups(spans)), np.float32)
+    upper = np.empty_like(lower)
+    for span in spans:
+        rows = span.rows(entries)
+        rows.min(axis=-1, keepdims=True, out=span.column(lower))
+        rows.max(axis=-1, keepdims=True, out=span.column(upper))
+    # Which zero is the least of +0 and -0 depends on their places.
+    lower += 0
+    upper += 0
+    return lower, upper
+
+
 def largest(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float32]:
     """[groups] largest magnitudes."""
     found = np.zeros(count_groups(spans), np.float32)
@@ -45,7 +63,34 @@ def largest(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float
         column, rows = piece.column(found), piece.rows(entries)
         np.maximum(column, rows.max(axis=1, keepdims=True), out=column)
         np.maximum(column, -rows.min(axis=1, keepdims=True), out=column)
+    found += 0  # and not -0
     return found
+
+
+def mean_magnitudes(entries: NDArray[np.float32], spans: list[Span]) -> NDArray[np.float32]:
+    """[vectors, groups] means of magnitudes of [vectors, entries]."""
+    return (_sums_of_each(map(np.abs, entries), spans) / group_widths(spans)).astype(np.float32)
+
+
+def signed_means(
+    entries: NDArray[np.float32], signs: NDArray[np.uint8], spans: list[Span]
+) -> NDArray[np.float32]:
+    """[vectors, 2 groups] means of the negative entries of each group, then those of the others; 0 of none.
+
+    Args:
+        entries: [vectors, entries]
+        signs: [vectors, entries] 1 where one is not negative, else 0.
+    """
+    sums, magnitudes, counts = (_sums_of_each(of, spans) for of in (entries, np.abs(entries), signs))
+    # Sum and sum of magnitudes give the sums of either sign without a second pass.
+    positive = (magnitudes + sums) / 2 / np.maximum(counts, 1)
+    negative = (sums - magnitudes) / 2 / np.maximum(group_widths(spans) - counts, 1)
+    return np.concatenate([np.minimum(negative, 0), np.maximum(positive, 0)], axis=1).astype(np.float32)
+
+
+def _sums_of_each(numbers: Iterable[NDArray[np.generic]], spans: list[Span]) -> NDArray[np.float64]:
+    # Vector by vector, so that the order of a sum does not depend on what is beside it.
+    return np.stack([group_sums(row, spans) for row in numbers])
 
 
 class VectorsDifferError(Exception):

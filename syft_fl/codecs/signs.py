@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Rows, backend_of
 from syft_fl.codecs.codec import CODECS, Context
-from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed
 from syft_fl.codecs.entries import refuse_damaged
-from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.groups import Block, count_groups, require_block, spans_of
 from syft_fl.codecs.quantiser import BatchQuantiser
-from syft_fl.codecs.scales import group_sums, group_widths, read_scales
+from syft_fl.codecs.scales import read_scales
 from syft_fl.schema import schema
 from syft_fl.vectors import Layout
 
@@ -59,19 +60,17 @@ class ScaledSign(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 4 * count_groups(spans_of(layout, self.block))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = spans_of(ctxs[0].layout, self.block)
-        # Vector by vector, so that the order of a sum does not depend on what is beside it.
-        scales = np.stack([group_sums(np.abs(row), spans) for row in entries]) / group_widths(spans)
-        return scales.astype("<f4").view(np.uint8), (entries >= 0).view(np.uint8)
+        backend = backend_of(entries)
+        scales = backend.mean_magnitudes(entries, spans)
+        return scales.astype("<f4", copy=False).view(np.uint8), backend.signs(entries)
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
         scales = read_scales(sides, "scale of a group")
-        return _pick(symbols, -scales, scales, spans_of(ctxs[0].layout, self.block))
+        backend_of(symbols).choose(symbols, -scales, scales, spans_of(ctxs[0].layout, self.block), entries)
 
 
 @CODECS
@@ -110,40 +109,18 @@ class OneBit(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 8 * count_groups(spans_of(layout, self.block))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = spans_of(ctxs[0].layout, self.block)
-        signs = entries >= 0
-        sums, magnitudes, counts = (
-            np.stack([group_sums(row, spans) for row in of]) for of in (entries, np.abs(entries), signs)
-        )
-        # Sum and sum of magnitudes give the sums of either sign without a second pass.
-        positive = (magnitudes + sums) / 2 / np.maximum(counts, 1)
-        negative = (sums - magnitudes) / 2 / np.maximum(group_widths(spans) - counts, 1)
-        means = np.concatenate([np.minimum(negative, 0), np.maximum(positive, 0)], axis=1)
-        return means.astype("<f4").view(np.uint8), signs.view(np.uint8)
+        backend = backend_of(entries)
+        signs = backend.signs(entries)
+        means = backend.signed_means(entries, signs, spans)
+        return means.astype("<f4", copy=False).view(np.uint8), signs
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
         means = sides.view("<f4")
         refuse_damaged(means, "the mean of a group")
         groups = means.shape[1] // 2
-        return _pick(symbols, means[:, :groups], means[:, groups:], spans_of(ctxs[0].layout, self.block))
-
-
-def _pick(
-    symbols: Symbols, zeros: NDArray[np.float32], ones: NDArray[np.float32], spans: list[Span]
-) -> NDArray[np.float32]:
-    """[vectors, entries] of each group its value for symbol 0 or 1."""
-    entries = np.empty(symbols.shape, np.float32)
-    bits, start = entries.view(np.int32), np.ascontiguousarray(zeros, np.float32).view(np.int32)
-    change = start ^ np.ascontiguousarray(ones, np.float32).view(np.int32)
-    for piece in pieces(spans, vectors=len(entries)):
-        rows = piece.rows(bits)
-        # -1 has all bits: a tenth of what a choice entry by entry takes, which no processor can foresee.
-        np.negative(piece.rows(symbols), out=rows, dtype=np.int32)
-        rows &= piece.column(change)
-        rows ^= piece.column(start)
-    return entries
+        spans = spans_of(ctxs[0].layout, self.block)
+        backend_of(symbols).choose(symbols, means[:, :groups], means[:, groups:], spans, entries)

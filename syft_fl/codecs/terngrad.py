@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Rows, backend_of
 from syft_fl.codecs.codec import CODECS, Context
-from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols
-from syft_fl.codecs.groups import Block, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed
+from syft_fl.codecs.groups import Block, count_groups, require_block, spans_of
 from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import Dither
-from syft_fl.codecs.scales import largest, multipliers, read_scales
+from syft_fl.codecs.scales import multipliers, read_scales
 from syft_fl.schema import schema
 from syft_fl.vectors import Layout
 
@@ -58,28 +59,25 @@ class TernGrad(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return 4 * count_groups(spans_of(layout, self.block))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = spans_of(ctxs[0].layout, self.block)
-        scales = np.stack([largest(row, spans) for row in entries])
-        factors = multipliers(scales, Dither.ONE)
-        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1])
-        symbols = np.empty(entries.shape, np.uint8)
-        for piece in pieces(spans, vectors=len(entries)):
-            values = dither.round(piece.rows(entries) * piece.column(factors), piece, top=1)
-            values += 1
-            piece.rows(symbols)[...] = values
+        backend = backend_of(entries)
+        scales = backend.largest(entries, spans)
+        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1], backend)
+        symbols = backend.empty(entries.shape, np.uint8)
+        factors = backend.put(multipliers(scales, Dither.ONE))
+        for piece in backend.pieces(spans, vectors=len(entries)):
+            values = piece.rows(entries) * piece.column(factors)
+            dither.round(values, piece, top=1, plus=1, out=symbols)
         return scales.astype("<f4", copy=False).view(np.uint8), symbols
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
-        scales = read_scales(sides, "scale of a group")
-        entries = np.empty(symbols.shape, np.float32)
-        for piece in pieces(spans_of(ctxs[0].layout, self.block), vectors=len(entries)):
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
+        backend = backend_of(symbols)
+        scales = backend.put(read_scales(sides, "scale of a group"))
+        for piece in backend.pieces(spans_of(ctxs[0].layout, self.block), vectors=len(entries)):
             values = piece.rows(entries)
             values[...] = piece.rows(symbols)
             values -= 1
             values *= piece.column(scales)
-        return entries

@@ -8,10 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_fl.codecs.backends import Rows, backend_of
 from syft_fl.codecs.codec import CODECS, Context
-from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, Symbols, symbol_dtype
+from syft_fl.codecs.coders import CODERS, Alphabet, Coder, Fixed, symbol_dtype
 from syft_fl.codecs.entries import refuse_damaged
-from syft_fl.codecs.groups import Block, Span, count_groups, pieces, require_block, spans_of
+from syft_fl.codecs.groups import Block, Span, count_groups, require_block, spans_of
 from syft_fl.codecs.quantiser import BatchQuantiser
 from syft_fl.codecs.rounding import Dither
 from syft_fl.codecs.scales import float_type, multipliers
@@ -79,31 +80,34 @@ class Uniform(BatchQuantiser):
     def side_bytes(self, layout: Layout) -> int:
         return (8 if self.ends == "affine" else 4) * count_groups(self._spans(layout))
 
-    def quantise_rows(
-        self, entries: NDArray[np.float32], ctxs: Sequence[Context]
-    ) -> tuple[NDArray[np.uint8], Symbols]:
+    def quantise_rows(self, entries: Rows, ctxs: Sequence[Context]) -> tuple[NDArray[np.uint8], Rows]:
         spans = self._spans(ctxs[0].layout)
-        lower, upper = _ends(entries, spans)
+        backend = backend_of(entries)
+        lower, upper = backend.ends(entries, spans)
         if self.ends == "symmetric":
-            upper = np.maximum(upper, -lower)
+            upper = np.maximum(upper, -lower) + np.float32(0)
             lower = -upper
         stochastic = self.rounding == "stochastic"
         factors = multipliers(_reach(lower, upper), self._top * (Dither.ONE if stochastic else 1))
-        dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1]) if stochastic else None
-        symbols = np.empty(entries.shape, symbol_dtype(self.bits))
-        for piece in pieces(spans, vectors=len(entries)):
-            steps = np.subtract(piece.rows(entries), piece.column(lower), dtype=factors.dtype)
-            steps *= piece.column(factors)
-            rounded = (
-                np.rint(steps, out=steps) if dither is None else dither.round(steps, piece, top=self._top)
-            )
-            piece.rows(symbols)[...] = rounded
+        dither = None
+        if stochastic:
+            dither = Dither([ctx.key / "dither" for ctx in ctxs], entries.shape[1], backend)
+        symbols = backend.empty(entries.shape, symbol_dtype(self.bits))
+        lowest, multiplied = backend.put(lower), backend.put(factors)
+        for piece in backend.pieces(spans, vectors=len(entries)):
+            steps = backend.cast(piece.rows(entries), factors.dtype) - piece.column(lowest)
+            steps *= piece.column(multiplied)
+            if dither is None:
+                backend.rint(steps)
+                piece.rows(symbols)[...] = steps
+            else:
+                dither.round(steps, piece, top=self._top, out=symbols)
         sent = np.concatenate([lower, upper], axis=1) if self.ends == "affine" else upper
         return sent.astype("<f4", copy=False).view(np.uint8), symbols
 
     def restore_rows(
-        self, sides: NDArray[np.uint8], symbols: Symbols, ctxs: Sequence[Context]
-    ) -> NDArray[np.float32]:
+        self, sides: NDArray[np.uint8], symbols: Rows, ctxs: Sequence[Context], entries: Rows
+    ) -> None:
         spans = self._spans(ctxs[0].layout)
         ends = sides.view("<f4")
         groups = count_groups(spans)
@@ -114,17 +118,18 @@ class Uniform(BatchQuantiser):
             raise CodecError(
                 "a group in the payload has its lower end above its upper end; the bytes are damaged"
             )
+        backend = backend_of(symbols)
         steps = _steps(lower, upper, self._top)
-        entries = np.empty(symbols.shape, np.float32)
-        for piece in pieces(spans, vectors=len(entries)):
+        wide = steps.dtype != np.float32
+        lowest, apart = backend.put(lower), backend.put(steps)
+        for piece in backend.pieces(spans, vectors=len(entries)):
             rows = piece.rows(entries)
-            values = rows if steps.dtype == rows.dtype else np.empty(rows.shape, steps.dtype)
+            values = backend.empty(rows.shape, steps.dtype) if wide else rows
             values[...] = piece.rows(symbols)
-            values *= piece.column(steps)
-            values += piece.column(lower)
-            if values is not rows:
+            values *= piece.column(apart)
+            values += piece.column(lowest)
+            if wide:
                 rows[...] = values
-        return entries
 
     @property
     def _top(self) -> int:
@@ -133,17 +138,6 @@ class Uniform(BatchQuantiser):
 
     def _spans(self, layout: Layout) -> list[Span]:
         return spans_of(layout, self.block)
-
-
-def _ends(entries: NDArray[np.float32], spans: list[Span]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """[vectors, groups] smallest and largest entries."""
-    lower = np.empty((len(entries), count_groups(spans)), np.float32)
-    upper = np.empty_like(lower)
-    for span in spans:
-        rows = span.rows(entries)
-        rows.min(axis=-1, keepdims=True, out=span.column(lower))
-        rows.max(axis=-1, keepdims=True, out=span.column(upper))
-    return lower, upper
 
 
 def _reach(lower: NDArray[np.float32], upper: NDArray[np.float32]) -> NDArray[Any]:

@@ -9,8 +9,10 @@ feedback an update that does not arrive returns whole to the residual, so under 
 
 The same holds where a part was delivered (``erasure``): what is missing is in the residual.
 
-Layers compute where models are, on a card too. Codecs and their memories are on the host, where bytes are: a vector
-goes there to be written, and comes back when it was read, in :class:`Pipeline` and nowhere else.
+Layers compute where models are, on a card too, and so do codecs that can
+(:func:`~syft_fl.codecs.batch.is_everywhere`): of their vectors only packed bytes are on the host. For other codecs a
+vector goes there to be written, and comes back when it was read. Both happen in :class:`Pipeline` and in batches of
+codecs, and nowhere else. What codecs remember is on the host.
 """
 
 from __future__ import annotations
@@ -22,7 +24,19 @@ from typing import Protocol
 
 import torch
 
-from syft_fl.codecs import Codec, Context, Erasable, Float32, Gaps, Memory, Payload, Summing, needs_loss
+from syft_fl.codecs import (
+    Codec,
+    Context,
+    Erasable,
+    Float32,
+    Gaps,
+    Memory,
+    Payload,
+    Summing,
+    decode_batch,
+    encode_batch,
+    needs_loss,
+)
 from syft_fl.codecs.scales import FLOAT32_MAX
 from syft_fl.devices import CPU
 from syft_fl.vectors import Vector
@@ -201,10 +215,12 @@ class Pipeline:
         if self.needs_reference and reference is None:
             return _WHOLE.lend(x.cpu(), ctx=ctx), Encoded(None, memory.codec)
         x = self.difference(x, reference=reference, memory=memory)
-        on_host = x.cpu()  # x itself, where it is there already
         if isinstance(self.codec, Float32):
-            return self.codec.lend(on_host, ctx=ctx), self.encoded(x, ctx.memory)
-        payload, codec_memory = self.codec.encode(on_host, ctx=ctx)
+            return self.codec.lend(x.cpu(), ctx=ctx), self.encoded(x, ctx.memory)
+        if x.device == CPU:
+            payload, codec_memory = self.codec.encode(x, ctx=ctx)
+        else:
+            ((payload, codec_memory),) = encode_batch(self.codec, x[None], [ctx])
         return payload, self.encoded(x, codec_memory)
 
     def encoded(self, x: Vector, codec_memory: Memory) -> Encoded:
@@ -217,7 +233,10 @@ class Pipeline:
         if self.needs_reference and reference is None:
             whole = _WHOLE.decode(payload, ctx=ctx)[0].to(self.device)
             return Decoded(whole, whole, ctx.memory)
-        from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
+        if self.device == CPU:
+            from_codec, codec_memory = self.codec.decode(payload, ctx=ctx)
+        else:
+            (from_codec,), (codec_memory,) = decode_batch(self.codec, [payload], [ctx], device=self.device)
         return self.decoded(from_codec, reference=reference, codec_memory=codec_memory)
 
     def decoded(self, from_codec: Vector, *, reference: Vector | None, codec_memory: Memory) -> Decoded:

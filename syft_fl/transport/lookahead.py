@@ -110,7 +110,10 @@ class Lookahead:
         written = [reading.written for reading in readings.values()]
         try:
             rows, memories = decode_batch(
-                pipeline.codec, [w.payload for w in written], [w.ctx for w in written]
+                pipeline.codec,
+                [w.payload for w in written],
+                [w.ctx for w in written],
+                device=pipeline.device,
             )
         except CodecError:
             return

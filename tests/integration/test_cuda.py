@@ -7,7 +7,8 @@ agree to a tolerance; times and bits on the air follow from keys and lengths, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from syft_fl.codecs import CODECS, Context
+from syft_fl.codecs import CODECS, Context, decode_batch, encode_batch
 from syft_fl.data import Synthetic
 from syft_fl.devices import CPU, memory_bytes, ready
 from syft_fl.experiment import RunFolder, run
@@ -37,7 +39,7 @@ from syft_fl.learn.engines import batched
 from syft_fl.schema import remember
 from syft_fl.transport import Downlink, Uplink
 from syft_fl.transport.layers import LinkMemory, Pipeline
-from syft_fl.vectors import Layout, ModelState
+from syft_fl.vectors import Layout, ModelState, Slot
 
 pytestmark = [
     pytest.mark.cuda,
@@ -202,16 +204,98 @@ def test_a_stack_takes_about_what_was_reckoned() -> None:
     assert memory_bytes(device) > 2**30
 
 
-@pytest.mark.parametrize(
-    "codec", ["float32", "float16", "qsgd", "dithered", "sign", "uveqfed", "eden"], ids=str
-)
+THERE: dict[str, dict[str, Any]] = {
+    "qsgd": {"kind": "qsgd"},
+    "qsgd-64": {"kind": "qsgd", "block": 64},
+    "qsgd-wide": {"kind": "qsgd", "levels": 5000, "block": "vector"},
+    "uniform": {"kind": "uniform", "bits": 4, "rounding": "stochastic"},
+    "uniform-nearest": {"kind": "uniform", "bits": 3, "block": 100},
+    "uniform-symmetric": {"kind": "uniform", "bits": 6, "rounding": "stochastic", "ends": "symmetric"},
+    "uniform-wide": {"kind": "uniform", "bits": 16, "rounding": "stochastic"},
+    "terngrad": {"kind": "terngrad"},
+    "dithered": {"kind": "dithered", "bits": 5},
+    "dithered-wide": {"kind": "dithered", "bits": 12},
+    "sign": {"kind": "sign"},
+    "one-bit": {"kind": "one-bit", "block": 500},
+}
+"""Codecs that compute on a card."""
+OTHERS: dict[str, dict[str, Any]] = {
+    kind: {"kind": kind} for kind in ("float32", "float16", "uveqfed", "eden", "top-k")
+}
+
+
+class Crossing(TorchDispatchMode):
+    """Counts the bytes that go from one device to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            source = args[1] if func is torch.ops.aten.copy_.default else args[0]
+            if source.device.type != found.device.type:
+                way = "to host" if found.device.type == "cpu" else "to card"
+                self.bytes[way] += source.numel() * source.element_size()
+        return found
+
+
+SCALES: dict[str, Callable[[Tensor], Tensor]] = {
+    "gaussian": lambda xs: xs,
+    "huge": lambda xs: torch.cat([xs[:, 2:], torch.tensor([[3e38, -3e38]]).expand(len(xs), 2)], dim=1),
+    "small": lambda xs: xs * 1e-35,
+    "denormal": lambda xs: xs * 1e-41,
+    "zeros of either sign": lambda xs: torch.where(xs > 0, 0.0, -0.0),
+    "mixed": lambda xs: xs * torch.tensor([1.0, 1e35, 1e-40])[:, None],
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("codec", THERE)
+def test_vectors_side_by_side_have_the_host_s_bytes_and_values(codec: str, scale: str) -> None:
+    built, device = CODECS.build(THERE[codec]), ready("cuda")
+    xs = SCALES[scale](torch.randn(3, 50_003, generator=Key(2).torch()))
+    layout = Layout((Slot("a", (100, 400), 0), Slot("b", (10_003,), 40_000)))
+    ctxs = [Context(layout, Key(4) / f"ue{i}") for i in range(3)]
+    here = encode_batch(built, xs, ctxs)
+    assert encode_batch(built, xs.to(device), ctxs) == here
+    payloads = [payload for payload, _ in here]
+    values, _ = decode_batch(built, payloads, ctxs, device=device)
+    assert values.device == device
+    expected, _ = decode_batch(built, payloads, ctxs)
+    assert torch.equal(values.cpu().view(torch.int32), expected.view(torch.int32))
+
+
+@pytest.mark.parametrize("codec", ["qsgd", "uniform"])
+def test_packed_bytes_cross_and_vectors_do_not(codec: str) -> None:
+    device, n = ready("cuda"), 100_000
+    ctx = Context(Layout.flat(n), Key(4))
+    pipeline = Pipeline.of(CODECS.build(THERE[codec]), delta=False, device=device)
+    x = torch.randn(n, generator=Key(2).torch()).to(device)
+    groups = -(-n // 512) if codec == "qsgd" else 1
+    scales = 4 * groups if codec == "qsgd" else 8 * groups
+    with Crossing() as crossed:
+        payload, _ = pipeline.encode(x, reference=None, memory=LinkMemory(), ctx=ctx)
+    # Where the order of a norm's sum might tell, its group comes, too.
+    assert crossed.bytes["to host"] in (8 * groups + n // 2, 8 * groups + n // 2 + 4 * 512)
+    assert crossed.bytes["to card"] == 2 * n + scales
+    with Crossing() as crossed:
+        pipeline.decode(payload, reference=None, ctx=ctx)
+    assert crossed.bytes["to host"] == 0
+    assert crossed.bytes["to card"] == n // 2 + scales + 4 * (codec == "qsgd")
+
+
+@pytest.mark.parametrize("codec", {**THERE, **OTHERS})
 def test_bytes_are_the_same_and_decode_to_the_same_on_both(codec: str) -> None:
     x = torch.randn(5000, generator=Key(2).torch())
     reference = torch.randn(5000, generator=Key(3).torch())
     ctx = Context(Layout.flat(5000), Key(4))
     found = []
     for device in (CPU, ready("cuda")):
-        pipeline = Pipeline.of(CODECS.build(codec), delta=True, error_feedback=True, device=device)
+        pipeline = Pipeline.of(
+            CODECS.build({**THERE, **OTHERS}[codec]), delta=True, error_feedback=True, device=device
+        )
         base = reference.to(device)
         # A difference that both devices compute to the bit.
         payload, encoded = pipeline.encode(x.to(device), reference=base, memory=LinkMemory(), ctx=ctx)

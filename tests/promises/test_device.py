@@ -1,7 +1,7 @@
 """A run on a card computes there what a run on the CPU computes here.
 
-Nothing is left behind, and nothing comes back but models to be written. The card is pretended (``tests/pretended.py``);
-what a real one does is in ``tests/integration/test_cuda.py``.
+Nothing is left behind, and nothing comes back but what is to be written. The card is pretended
+(``tests/pretended.py``); what a real one does is in ``tests/integration/test_cuda.py``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import torch
 from pretended import CARD, MixedDevicesError, PretendedCard, on_card
 from torch import Tensor, nn
 
+from syft_fl.codecs import CODECS, Context
 from syft_fl.devices import CPU
 from syft_fl.errors import ConfigError
 from syft_fl.experiment import parse
 from syft_fl.federation import RoundRecord, Scenario, Simulation, check_fits
+from syft_fl.keys import Key
 from syft_fl.learn import RunningMean
 from syft_fl.learn.generators import torch_generator
 from syft_fl.schema import remember
-from syft_fl.vectors import ModelState
+from syft_fl.transport.layers import LinkMemory, Pipeline
+from syft_fl.vectors import Layout, ModelState
 
 BASE: dict[str, Any] = {
     "data": {"kind": "synthetic", "train_samples": 90, "test_samples": 40, "features": 8},
@@ -189,22 +192,72 @@ def test_buffers_and_draws_are_on_the_card_too(request: pytest.FixtureRequest) -
         assert same_bits(buffer, here.model.buffers[name]), name
 
 
+# Of a codec that computes where vectors are: what is measured of groups and packed bytes, of each frame.
+# Of a codec of the host: the vector. Groups take 8 bytes each: QSGD's sums are float64, Uniform's ends two float32.
+ACROSS: dict[str, tuple[dict[str, Any], int, int, int]] = {
+    "qsgd": ({"kind": "qsgd", "block": 32}, 2, 4, 4),
+    "uniform": ({"kind": "uniform", "bits": 3, "rounding": "stochastic", "block": 32}, 2, 3, 8),
+    "float16": ({"kind": "float16"}, 1, 32, 0),
+}
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("engine", ["loop", "batched"])
-def test_nothing_comes_to_the_host_but_a_model_for_each_frame(
-    engine: str, ahead: bool, card: PretendedCard
+@pytest.mark.parametrize("codec", ACROSS)
+def test_nothing_comes_to_the_host_but_what_is_written_for_each_frame(
+    codec: str, engine: str, ahead: bool, card: PretendedCard
 ) -> None:
-    asked = scenario({"engine": engine, "uplink": {"codec": "qsgd"}}, "cuda")
+    fields, pieces, bits, scale_bytes = ACROSS[codec]
+    asked = scenario({"engine": engine, "uplink": {"codec": fields}}, "cuda")
     simulation = Simulation(asked, asked.data.load())
     simulation.transport.looks_ahead = ahead
     simulation.step()
     card.crossed.clear()
+    card.crossed_bytes.clear()
     frames: Counter[str] = Counter()
     while simulation.stopped_by is None:
         frames.update(entry.direction for entry in simulation.step().entries)
     # A round's uploads that are encoded side by side cross in one piece.
-    pieces_up = simulation.round if ahead else frames["uplink"]
-    assert card.crossed["to host"] == frames["downlink"] + pieces_up
+    written = simulation.round if ahead and pieces > 1 else frames["uplink"]
+    assert card.crossed["to host"] == frames["downlink"] + pieces * written
+    entries = simulation.model.vector.numel()
+    groups = -(-entries // 32) if scale_bytes else 0
+    up = 8 * groups + -(-entries * bits // 8)
+    assert card.crossed_bytes["to host"] == frames["downlink"] * 4 * entries + frames["uplink"] * up
+
+
+# Bits of a symbol; then bytes. To write: of what is measured of a group, of what its entries are multiplied by, of an
+# entry's dither. To read: of a group's numbers, of an entry's dither, and of what all entries are divided by.
+WAYS: dict[str, tuple[dict[str, Any], int, int, int, int, int, int, int]] = {
+    "uniform": ({"bits": 3}, 3, 8, 8, 0, 8, 0, 0),
+    "uniform-stochastic": ({"bits": 12, "rounding": "stochastic"}, 12, 8, 8, 2, 8, 0, 0),
+    "qsgd": ({}, 4, 8, 4, 2, 4, 0, 4),
+    "terngrad": ({}, 2, 8, 4, 2, 4, 0, 0),
+    "dithered": ({"bits": 5}, 5, 8, 4, 2, 4, 2, 4),
+    "sign": ({}, 1, 8, 0, 0, 8, 0, 0),
+    "one-bit": ({}, 1, 24, 0, 0, 8, 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_of_a_vector_only_packed_bytes_cross_and_dither_and_numbers_of_groups(
+    name: str, card: PretendedCard
+) -> None:
+    fields, bits, measured, factors, dither, scales, dither_again, divisor = WAYS[name]
+    codec = CODECS.build({"kind": name.removesuffix("-stochastic"), "block": 500, **fields})
+    entries, groups = 5003, 11
+    packed = -(-entries * bits // 8)
+    ctx = Context(Layout.flat(entries), Key(0))
+    x = torch.randn(entries, generator=Key(1).torch()).to(CARD)
+    pipeline = Pipeline.of(codec, delta=False, device=CARD)
+    card.crossed_bytes.clear()
+    payload, _ = pipeline.encode(x, reference=None, memory=LinkMemory(), ctx=ctx)
+    assert card.crossed_bytes["to host"] == measured * groups + packed
+    assert card.crossed_bytes["to card"] == factors * groups + dither * entries
+    card.crossed_bytes.clear()
+    pipeline.decode(payload, reference=None, ctx=ctx)
+    assert card.crossed_bytes["to host"] == 0
+    assert card.crossed_bytes["to card"] == packed + scales * groups + dither_again * entries + divisor
 
 
 def test_batches_take_a_copy_an_epoch_and_not_one_a_step(card: PretendedCard) -> None:

@@ -78,9 +78,11 @@ def test_a_cohort_is_coded_in_few_calls(
     for name, found in rows.items():
         plain = getattr(lookahead, name)
 
-        def counted(codec: Any, vectors: Any, *rest: Any, found: Any = found, plain: Any = plain) -> Any:
+        def counted(
+            codec: Any, vectors: Any, *rest: Any, found: Any = found, plain: Any = plain, **named: Any
+        ) -> Any:
             found.append(len(vectors))
-            return plain(codec, vectors, *rest)
+            return plain(codec, vectors, *rest, **named)
 
         monkeypatch.setattr(lookahead, name, counted)
     one = simulation(**uplink)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syft_fl.codecs.coders.packing import pack, unpack
+from syft_fl.codecs.coders.packing import pack, pack_rows, unpack
+from syft_fl.codecs.coders.packing_on_card import pack_on_card, unpack_on_card
 from syft_fl.errors import CodecError
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=200)
@@ -110,3 +112,18 @@ def test_the_symbols_are_left_as_they_were() -> None:
     before = symbols.copy()
     pack(symbols, 5)
     assert np.array_equal(symbols, before)
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 9, 16, 37, 4096])
+def test_a_card_s_tensors_are_packed_to_the_same_bytes(bits: int, rows: int, count: int) -> None:
+    symbols = draw(bits, rows * count).reshape(rows, count)
+    before = symbols.copy()
+    tensor = torch.from_numpy(symbols if bits <= 8 else symbols.astype(np.int32))
+    packed = pack_on_card(tensor, bits)
+    assert np.array_equal(packed.numpy(), pack_rows(symbols, bits))
+    read = unpack_on_card(packed, bits, count=count)
+    assert torch.equal(read, tensor)
+    assert np.array_equal(symbols, before)
+    assert read.dtype == tensor.dtype
