@@ -3,10 +3,10 @@
 - Many small models: 100 UEs with 20 samples each, an MLP of 784, 64 and 10 neurons, one step each.
 - Few larger ones: 10 UEs, the document's CNN, batch 16, one epoch of 128 samples (``--full``: 600).
 
-What they are compared with has no line of ours: the usual loop over UEs, two threads that do the same, ``vmap(grad)``
-over stacked parameters; all at one intra-op thread. Competitors are timed in turn, pair by pair; medians of ratios are
-printed. What runs in one thread is timed by the processor's clock, which others on the machine disturb less.
-``--check`` fails where a ratio is past its bound.
+What they are compared with has no line of ours: the usual loop over UEs, or two threads that do the same; all at one
+intra-op thread. ``bench_federation.py`` has the CNN in threads and the MLPs in stacks, against what is faster than the
+usual loop. Competitors are timed in turn, pair by pair; medians of ratios are printed. What runs in one thread is timed
+by the processor's clock, which others on the machine disturb less. ``--check`` fails where a ratio is past its bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from syft_fl.keys import Key
@@ -91,28 +90,6 @@ def two_bare_threads(work: Work) -> Callable[[], Models]:
     return lambda: [model for half_done in pool.map(half, range(2)) for model in half_done]
 
 
-def bare_vmap(work: Work) -> Callable[[], dict[str, Tensor]]:
-    """One model's parameters spread into a stack, a gradient step for each row; data lie in one tensor."""
-    net = copy.deepcopy(work.net)
-    x, y = (torch.stack([getattr(data, name) for data in work.data]) for name in "xy")
-    start = {name: parameter.detach() for name, parameter in net.named_parameters()}
-    ues = torch.arange(len(work.data))[:, None]
-
-    def loss(model: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(net, model, (x,)), y)
-
-    gradients = vmap(grad(loss))
-
-    def train() -> dict[str, Tensor]:
-        stack = {name: value.expand(len(ues), *value.shape).clone() for name, value in start.items()}
-        for index in torch.rand(y.shape).argsort(dim=1).split(work.batch, dim=1):
-            for name, gradient in gradients(stack, x[ues, index], y[ues, index]).items():
-                stack[name].sub_(gradient, alpha=RATE)
-        return stack
-
-    return train
-
-
 def ours(work: Work, kind: str, **fields: int) -> Callable[[], list[Tensor]]:
     net = copy.deepcopy(work.net)
     layout = Layout.of(net)
@@ -162,10 +139,8 @@ def main() -> None:
     rows = [
         ("100 small MLPs", small, "loop", {}, "the usual loop", usual_loop, 15, 1.4),
         ("100 small MLPs", small, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 15, 1.6),
-        ("100 small MLPs", small, "batched", {}, "bare vmap", bare_vmap, 41, 1.4),
         ("100 small MLPs", small, "batched", {}, "the usual loop", usual_loop, 15, 1.0),
         ("10 CNNs", large, "loop", {}, "the usual loop", usual_loop, 3, 1.1),
-        ("10 CNNs", large, "threads", {"workers": 2}, "two bare threads", two_bare_threads, 3, 1.1),
     ]
     only = [arg for arg in sys.argv[1:] if not arg.startswith("--")]
     late = []
