@@ -94,12 +94,15 @@ KILLER = """
     import syft_fl
     from syft_fl.experiment import parse, run
     from syft_fl.keys import Key
-    from syft_fl import plots, workers  # all is imported before the first fork
+    from syft_fl import workers
 
-    scenario, folder, points = eval(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    # All is imported before calls are counted; torch takes its compiler along with the first optimiser.
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)
+
+    scenarios, folders = eval(sys.argv[1]), Path(sys.argv[2])
     package = str(Path(syft_fl.__file__).parent)
 
-    def profiled(kill_at, **options):
+    def profiled(scenario, kill_at, **options):
         calls = 0
         def count(frame, event, _):
             nonlocal calls
@@ -124,15 +127,17 @@ KILLER = """
             os._exit(0)
         return os.waitpid(pid, 0)[1]
 
-    total = profiled(-1, out=folder / "whole")
-    for point in range(points):
-        kill_at = 1 + int((Key(0) / point).uniform() * total)
-        out = folder / f"killed{point}"
-        status = forked(lambda: profiled(kill_at, out=out))
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (kill_at, total, status)
-        with (out / "rounds.jsonl").open("ab") if (out / "rounds.jsonl").exists() else open(os.devnull, "ab") as f:
-            f.write(b'{"round":9')  # and the last line is torn
-        assert forked(lambda: run(parse(scenario), out=out, resume=True)) == 0, kill_at
+    for name, (scenario, points) in scenarios.items():
+        total = profiled(scenario, -1, out=folders / name / "whole")
+        for point in range(points):
+            kill_at = 1 + int((Key(0) / point).uniform() * total)
+            out = folders / name / f"killed{point}"
+            status = forked(lambda: profiled(scenario, kill_at, out=out))
+            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            assert killed, (name, kill_at, total, status)
+            with open(out / "rounds.jsonl" if (out / "rounds.jsonl").exists() else os.devnull, "ab") as f:
+                f.write(b'{"round":9')  # and the last line is torn
+            assert forked(lambda: run(parse(scenario), out=out, resume=True)) == 0, (name, kill_at)
 """
 
 
@@ -210,28 +215,35 @@ TRIGGERED: dict[str, Any] = {
 
 @pytest.mark.filterwarnings("ignore:rho")  # its compute time is given
 @pytest.mark.parametrize(
-    ("scenario", "points"),
+    "scenarios",
     [
-        (SCENARIO, 12),
-        (ON_THE_AIR, 4),
-        (SPILLED, 4),
-        (TRIGGERED, 4),
-        pytest.param(IN_SLOTS, 4, marks=pytest.mark.long),
-        pytest.param(WITH_VARIATES, 4, marks=pytest.mark.long),
+        # How many times each is killed. They share a process, which takes longer to start than a run does.
+        {
+            "usual": (SCENARIO, 12),
+            "on-the-air": (ON_THE_AIR, 4),
+            "spilled": (SPILLED, 4),
+            "triggered": (TRIGGERED, 4),
+        },
+        pytest.param(
+            {"in-slots": (IN_SLOTS, 4), "with-variates": (WITH_VARIATES, 4)}, marks=pytest.mark.long
+        ),
     ],
+    ids=",".join,
 )
 def test_killed_anywhere_and_resumed_a_run_is_the_same_to_the_byte(
-    scenario: dict[str, Any], points: int, tmp_path: Path
+    scenarios: dict[str, tuple[dict[str, Any], int]], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(scenario), str(tmp_path), str(points)]
+    command = [sys.executable, "-c", textwrap.dedent(KILLER), repr(scenarios), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    names = (*RESULT_FILES, "decisions.jsonl") if "trigger" in scenario else RESULT_FILES
-    whole = _bytes(tmp_path / "whole", names)
-    assert all(whole.values())
-    for point in range(points):
-        assert _bytes(tmp_path / f"killed{point}", names) == whole, point
-        assert (tmp_path / f"killed{point}" / "decisions.jsonl").exists() == ("trigger" in scenario)
+    for name, (scenario, points) in scenarios.items():
+        files = (*RESULT_FILES, "decisions.jsonl") if "trigger" in scenario else RESULT_FILES
+        whole = _bytes(tmp_path / name / "whole", files)
+        assert all(whole.values())
+        for point in range(points):
+            killed = tmp_path / name / f"killed{point}"
+            assert _bytes(killed, files) == whole, (name, point)
+            assert (killed / "decisions.jsonl").exists() == ("trigger" in scenario)
 
 
 def test_a_finished_run_is_only_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
