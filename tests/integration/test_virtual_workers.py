@@ -1,23 +1,23 @@
 """The script in ``experiments/virtual_workers.py``, run small."""
 
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "virtual_workers.py"
 
 
-def rows(*options: str) -> list[list[float]]:
-    """Round, simulated seconds, uplink megabytes and accuracy of each round."""
-    command = [sys.executable, "-W", "error", str(SCRIPT), "--rounds", "4", "--ues", "3", *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
-    assert done.returncode == 0, done.stderr
-    return [[float(field) for field in line.split()] for line in done.stdout.splitlines()[1:]]
+def test_virtual_workers_learn_and_fewer_bits_take_less_simulated_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(*options: str) -> list[list[float]]:
+        """Round, simulated seconds, uplink megabytes and accuracy of each round."""
+        monkeypatch.setattr(sys, "argv", [SCRIPT.name, "--rounds", "4", "--ues", "3", *options])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return [[float(field) for field in line.split()] for line in capsys.readouterr().out.splitlines()[1:]]
 
-
-def test_virtual_workers_learn_and_fewer_bits_take_less_simulated_time() -> None:
     exact, coarse = rows(), rows("--uplink-bits", "4")
     for found in (exact, coarse):
         assert [row[0] for row in found] == [1, 2, 3, 4]

@@ -60,16 +60,11 @@ def test_the_package_run_as_a_module_is_the_command() -> None:
     assert _python(code).stdout == f"syft-fl {sy.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "sy.TorchHook, sy.Transport",
-        "sy.load, sy.Result, sy.compare",
-        "sy.codecs, sy.data, sy.learn, sy.radio",
-    ],
-)
-def test_names_come_without_what_they_may_never_need(names: str) -> None:
-    loaded = _loaded_after(f"import syft_fl as sy\n{names}")
+def test_names_come_without_what_they_may_never_need() -> None:
+    loaded = _loaded_after(
+        "import syft_fl as sy\n"
+        "sy.TorchHook, sy.Transport, sy.load, sy.Result, sy.compare, sy.codecs, sy.data, sy.learn, sy.radio"
+    )
     assert "torch" in loaded
     assert not loaded & {"matplotlib", "pandas", "sionna", "sklearn", "syft", "torchvision", "typer"}
     assert not loaded & {"scipy.linalg", "scipy.special", "scipy.stats"}
@@ -108,8 +103,9 @@ def test_schema_is_the_decorator_though_a_module_has_its_name() -> None:
         "import syft_fl",
         "import syft_fl.schema",
         "from syft_fl.schema import Registry",
-        "import syft_fl.codecs",
         "import importlib; importlib.import_module('syft_fl.schema')",
+        # These take torch along, and with it seconds.
+        "import syft_fl.codecs",
         "from syft_fl import Scenario",
     ],
 )
@@ -118,7 +114,7 @@ def test_schema_is_the_decorator_whatever_is_imported_first(first: str) -> None:
 {first}
 import syft_fl as sy
 assert sy.schema.__name__ == 'schema' and sy.schema.__module__ == 'syft_fl.schema', sy.schema
-import syft_fl.schema, syft_fl.experiment
+import syft_fl.schema, syft_fl.units
 assert sy.schema.__module__ == 'syft_fl.schema', sy.schema
 
 @sy.schema
