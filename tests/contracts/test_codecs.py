@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from syft_fl.codecs import CODECS, Codec, Context, Payload
+from syft_fl.codecs.batch import decode_batch, encode_batch
 from syft_fl.errors import CodecError, ConfigError
 from syft_fl.keys import Key
 from syft_fl.schema import plain
@@ -73,6 +74,14 @@ def through(codec: Codec, x: torch.Tensor, ctx: Context) -> torch.Tensor:
     payload, _ = codec.encode(x, ctx=ctx)
     received = Payload(bytes(payload.body), payload.bits)
     return codec.decode(received, ctx=receiving(codec, ctx))[0]
+
+
+def many_through(codec: Codec, x: torch.Tensor, ctxs: list[Context]) -> Numbers:
+    """[sends, entries] the same for each context, many at once, with the same bits: ``test_batches.py``."""
+    encoded = encode_batch(codec, x.expand(len(ctxs), -1).contiguous(), ctxs)
+    received = [Payload(bytes(payload.body), payload.bits) for payload, _ in encoded]
+    decoded, _ = decode_batch(codec, received, [receiving(codec, ctx) for ctx in ctxs])
+    return decoded.double().numpy()
 
 
 def receiving(codec: Codec, ctx: Context) -> Context:
@@ -229,8 +238,7 @@ def test_mean_and_variance_of_every_entry_are_those_claimed(codec: Codec) -> Non
     exact = x.double().numpy()
     variance = claim_of(codec).variance(codec, exact, layout)
     assert variance is not None
-    sent = np.stack([through(codec, x, Context(layout, Key(i))).numpy() for i in range(sends)])
-    error = sent.astype(np.float64) - exact
+    error = many_through(codec, x, [Context(layout, Key(i)) for i in range(sends)]) - exact
     scale = claim_of(codec).worst(codec, exact, layout)
     resolution = 2.0**-16 * scale + ROUNDING * np.abs(exact).max() * 2
     mean_error = 5 * np.sqrt(variance / sends) + resolution
@@ -245,7 +253,7 @@ def test_mean_and_variance_of_every_entry_are_those_claimed(codec: Codec) -> Non
 def test_the_mean_over_keys_is_the_vector(codec: Codec) -> None:
     sends, layout = 400, layout_of(10, 14)
     x = gaussian(layout.length)
-    sent = np.stack([through(codec, x, Context(layout, Key(i))).numpy() for i in range(sends)]).astype(float)
+    sent = many_through(codec, x, [Context(layout, Key(i)) for i in range(sends)])
     # The scatter is the codec's own, measured; codecs of known variance are held to that instead.
     error = np.abs(sent.mean(axis=0) - x.numpy())
     assert (
@@ -259,7 +267,7 @@ def test_the_mean_of_n_senders_is_n_times_as_good(codec: Codec) -> None:
     ctxs = [Context(Layout.flat(length), Key(5) / f"ue{i}") for i in range(senders)]
     x = gaussian(length)
     exact = x.double().numpy()
-    error = np.mean([through(codec, x, ctx).double().numpy() - exact for ctx in ctxs], axis=0)
+    error = (many_through(codec, x, ctxs) - exact).mean(axis=0)
     variance = claim_of(codec).variance(codec, exact, ctxs[0].layout)
     assert variance is not None
     # The squares of nearly Gaussian means: twice the squared variance each. A sixth standard error for the nearly.
