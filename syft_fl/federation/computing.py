@@ -20,6 +20,7 @@ from syft_fl.federation.slowing import expected_slowdown, slowdown_of
 from syft_fl.federation.ue import UE
 from syft_fl.keys import Key
 from syft_fl.learn import Engine, Job, Outcome
+from syft_fl.transport import ModelContent
 from syft_fl.vectors import ModelState
 
 __all__ = ["Computing"]
@@ -32,7 +33,7 @@ class Computing:
         scenario: how UEs train, how long that takes, what it costs, how it fails.
         ues: all UEs, by name.
         engine: where they train.
-        contents: say what UEs' gradients are corrected by.
+        contents: say what UEs' gradients are corrected by, and what is sent for a model.
 
     Attributes:
         energy_j: spent since the start [J].
@@ -106,6 +107,13 @@ class Computing:
             )
         self._charge(ue, work, work.samples, now_s)
         return outcome
+
+    def content(self, ue: str, outcome: Outcome) -> ModelContent:
+        """What a UE has to send of what it has computed."""
+        work, samples, training = self._work[ue], len(self._ues[ue].samples), self._scenario.training
+        return self._contents.up(
+            ue, work.base, outcome.state, training=training, samples=samples, round=work.round
+        )
 
     def abandon(self, ue: str, *, now_s: float) -> None:
         """A UE stops computing: its time and its energy until now are spent."""

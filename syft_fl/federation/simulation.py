@@ -15,10 +15,10 @@ model of the base station (:mod:`~syft_fl.federation.asynchronous`).
 Aggregation and testing at the base station take no simulated time.
 
 Here is the run alone. Its parts have modules of their own: who is in reach (:mod:`~syft_fl.federation.reach`), chosen
-(:mod:`~syft_fl.federation.choosing`) and called (:mod:`~syft_fl.federation.calling`); what UEs compute
-(:mod:`~syft_fl.federation.computing`), will send before long (:mod:`~syft_fl.federation.upcoming`) and decide
-(:mod:`~syft_fl.federation.deciding`); what becomes of it (:mod:`~syft_fl.federation.merging`) and is told
-(:mod:`~syft_fl.federation.reporting`).
+(:mod:`~syft_fl.federation.choosing`), called (:mod:`~syft_fl.federation.calling`) and waited for
+(:mod:`~syft_fl.federation.answers`); what UEs compute (:mod:`~syft_fl.federation.computing`), will send before long
+(:mod:`~syft_fl.federation.upcoming`) and decide (:mod:`~syft_fl.federation.deciding`); what becomes of it
+(:mod:`~syft_fl.federation.merging`) and is told (:mod:`~syft_fl.federation.reporting`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 from syft_fl.clock import Clock, Event
 from syft_fl.data import Dataset
 from syft_fl.devices import ready
+from syft_fl.federation.answers import Answers
 from syft_fl.federation.balance import float32_bits
 from syft_fl.federation.calling import Calling
 from syft_fl.federation.choosing import Choosing
@@ -121,7 +122,7 @@ class Simulation:
         self._deciding = deciding_of(scenario, self.transport, spill=self._spill)
         self._merging = Merging(scenario, self.transport)
         self._streams = streams(scenario)
-        # Whom the base station can reach and chooses, and for whose update to the model of which round it waits.
+        # Whom the base station can reach, chooses and waits for.
         self._reach = Reach(scenario.population, self._names, self.transport, self._exchange, key=self.key)
         self._choosing = Choosing(
             scenario,
@@ -129,6 +130,7 @@ class Simulation:
             frame_bits=float32_bits(float32_state(scenario.population.aggregator, self.model)),
             compute_s=self._computing.expected_s,
         )
+        self._answers = Answers(self._place)
         self._calling: Calling | None = None
         if scenario.population.asynchronous is not None:
             self._calling = Calling(
@@ -147,10 +149,6 @@ class Simulation:
             test=self._test,
             event_triggered=scenario.event_triggered,
         )
-        self._waiting: dict[str, int] = {}
-        # What headers have told it: samples of UEs, and the mean loss of the latest round.
-        self._told_samples: dict[str, int] = {}
-        self._told_loss = math.nan
         self._pending: list[CameUp] = []  # updates that wait for a later model
         self._now = Round(0, 0.0)
         self._started = False
@@ -202,7 +200,7 @@ class Simulation:
         if self._calling is not None:
             self._call(self._calling, now)
             return True
-        self._waiting.clear()
+        self._answers.give_up_all()
         if self.scenario.uplink.analog is not None:
             now.summing = SumOnTheAir(self.transport, hub=BS, round=self.round)
         if self._standalone is not None:
@@ -221,11 +219,10 @@ class Simulation:
     def _tell(self, now: Round, ues: tuple[str, ...]) -> None:
         """Send some UEs the model, and wait for what they make of it."""
         now.cohort += ues
-        self._waiting |= dict.fromkeys(ues, now.number)
+        self._answers.await_from(ues, round=now.number)
         audience = self.transport.audience(ues, _STREAM, cell=self._names)
         if not audience:
             return
-        heard = self._told_samples.values()
         message = Message(
             "model",
             BS,
@@ -233,25 +230,25 @@ class Simulation:
             _STREAM,
             self._contents.down(self.model),
             round=now.number,
-            samples=round(sum(heard) / len(heard)) if heard else 0,
-            loss=self._told_loss,
+            samples=self._answers.samples,
+            loss=self._answers.loss,
         )
         self._exchange.tell(message, wanted=ues)
 
     def _call(self, calling: Calling, now: Round) -> None:
         """Send the model to UEs that are free, as an asynchronous mode says."""
-        for group in calling.groups(now, self._waiting):
+        for group in calling.groups(now, self._answers):
             self._tell(now, group)
 
     def _is_over(self, now: Round) -> bool:
         if self._calling is not None:
-            return bool(now.updates) and bool(self._calling.takes(now, self._waiting))
+            return bool(now.updates) and bool(self._calling.takes(now, self._answers))
         closing = self.scenario.population.closing
         if closing is None:
-            return not self._waiting and self.transport.next_event_s() == math.inf
-        if not self._waiting:
+            return not self._answers and self.transport.next_event_s() == math.inf
+        if not self._answers:
             return True
-        closes_s = now.began_s + closing.closes_s(now.standing(len(self._waiting)))
+        closes_s = now.began_s + closing.closes_s(now.standing(len(self._answers)))
         if closes_s <= self.clock.now_s:
             return True
         if closes_s < now.closing_s:
@@ -272,7 +269,7 @@ class Simulation:
         else:
             self._on_event(self.clock.pop())
         if now.summing is not None:
-            now.summing.go_on(tuple(now.cohort), set(self._waiting), now_s=self.clock.now_s)
+            now.summing.go_on(tuple(now.cohort), set(self._answers), now_s=self.clock.now_s)
         self._exchange.grant_due()
         if self._calling is not None and not self._is_over(now):
             self._call(self._calling, now)
@@ -281,15 +278,14 @@ class Simulation:
     def _on_landed(self, landed: Landed | Arrival, now: Round) -> None:
         if isinstance(landed, Arrival):  # models that the channel added up
             now.added = landed
-            self._waiting.clear()
+            self._answers.give_up_all()
             self._choosing.arrived(landed.received, round=now.number)
             return
         outgoing = landed.outgoing
         if outgoing.kind == "control":  # what goes before
             assert now.summing is not None
             now.summing.landed(landed)
-            for ue in landed.transfer.lost:
-                self._waiting.pop(ue, None)
+            self._answers.give_up(landed.transfer.lost)
             return
         if outgoing.kind == "model":
             now.frame_bits[outgoing.direction] = max(outgoing.bits, now.frame_bits.get(outgoing.direction, 0))
@@ -357,29 +353,24 @@ class Simulation:
         now.updates.append(CameUp.of(outgoing, accepted, kept, work))
         now.gone.discard(ue)
         self._choosing.arrived((ue,), round=now.number)
-        self._told_samples[ue] = frame.samples
-        if frame.loss is not None and math.isfinite(frame.loss):
-            now.reported[ue] = (frame.loss, frame.samples)
+        self._answers.header(ue, frame, now)
         if self._deciding is not None:
             self._deciding.arrived(ue, state, base=work.base, samples=frame.samples, round=work.round)
-        if self._waiting.get(ue) == frame.round:
-            del self._waiting[ue]
+        if self._answers.end(ue, round=frame.round):
             now.answered(self.clock.now_s, arrived=True)
 
     def skipped(self, ue: str, *, round: int) -> None:
-        if self._waiting.get(ue) == round:
-            del self._waiting[ue]
+        if self._answers.end(ue, round=round):
             self._now.skipped.add(ue)
             self._now.answered(self.clock.now_s, arrived=False)
 
     def gone(self, ue: str, *, round: int) -> None:
-        if self._waiting.get(ue) == round:
-            del self._waiting[ue]
+        if self._answers.end(ue, round=round):
             implied = self._protocol.skip == "implied" and self._exchange.ue(ue).state == "idle"
             (self._now.skipped if implied else self._now.gone).add(ue)
 
     def waiting(self) -> Iterable[str]:
-        return [ue for ue in self.ues if ue in self._waiting]
+        return self._answers.in_order
 
     def present(self, ue: str, here: bool) -> None:
         self._reach.says(ue, here)
@@ -404,19 +395,15 @@ class Simulation:
 
     def _upload(self, ue: str, outcome: Outcome) -> Message:
         """What a UE sends of what it has computed."""
-        work, samples = self._computing.work(ue), len(self.ues[ue].samples)
-        training, round = self.scenario.training, work.round
-        content = self._contents.up(
-            ue, work.base, outcome.state, training=training, samples=samples, round=round
-        )
+        round = self._computing.work(ue).round
         return Message(
             "model",
             ue,
             BS,
             _STREAM,
-            content,
+            self._computing.content(ue, outcome),
             round=round,
-            samples=samples,
+            samples=len(self.ues[ue].samples),
             loss=outcome.report.loss,
             reference=self._exchange.ue(ue).base if self.transport.keeps_references else None,
         )
@@ -433,9 +420,7 @@ class Simulation:
         if self._deciding is not None:
             self._deciding.made(self.model)
         self._contents.close(now.cohort)
-        train_loss = mean_loss(now.losses, self._place)
-        reported = mean_loss(now.reported, self._place)
-        self._told_loss = self._told_loss if reported is None else reported
+        self._answers.close(now)
         if self._standalone is not None:
             self._standalone.end(now_s=self.clock.now_s)
         stop, uplink_bits = self.scenario.stop, self.transport.ledger.uplink_bits
@@ -445,7 +430,7 @@ class Simulation:
             now,
             model=self.model if tested else None,
             arrived=len(updates) if now.added is None else len(now.added.received),
-            train_loss=train_loss,
+            train_loss=mean_loss(now.losses, self._place),
             ages=[now.number - update.work.round for update in updates],
         )
         accuracy = record.row["accuracy"]
@@ -457,7 +442,7 @@ class Simulation:
         """The updates that make the next model, in the fixed order of UEs; others stay for a later one."""
         updates = now.updates
         if self._calling is not None:
-            taken = self._calling.takes(now, self._waiting)
+            taken = self._calling.takes(now, self._answers)
             self._pending = [update for update in updates if update.ue not in taken]
             updates = [update for update in updates if update.ue in taken]
         return sorted(updates, key=lambda update: self._place[update.ue])
@@ -498,9 +483,7 @@ class Simulation:
             "merging": self._merging.state(),
             "reach": self._reach.state(),
             "choosing": self._choosing.state(),
-            "waiting": dict(self._waiting),
-            "told_samples": dict(self._told_samples),
-            "told_loss": self._told_loss,
+            "answers": self._answers.state(),
             "pending": [
                 [update.ue, plain(update.state), update.work.state(), update.samples]
                 for update in self._pending
@@ -527,9 +510,7 @@ class Simulation:
         self._merging.load(state["merging"])
         self._reach.load(state["reach"])
         self._choosing.load(state["choosing"])
-        self._waiting = dict(state["waiting"])
-        self._told_samples = dict(state["told_samples"])
-        self._told_loss = state["told_loss"]
+        self._answers.load(state["answers"])
         self._pending = [
             CameUp(ue, ModelState(*model), Work.restore(work), samples)
             for ue, model, work, samples in state["pending"]
