@@ -435,7 +435,8 @@ def mlp_rows() -> tuple[Step, list[Row]]:
 def transmission_rows() -> tuple[Step, list[Row]]:
     stubbed = transmitted()
     return coding(UNIFORM4, ues=20), [
-        ("transmission of 1.2 M entries at 4 bits", "its codec alone", stubbed, 1.2, 1.65)
+        # A quicker codec makes this ratio worse; what is held to a tight bound is the other one.
+        ("transmission of 1.2 M entries at 4 bits", "its codec alone", stubbed, 1.2, 1.8)
     ]
 
 
