@@ -23,8 +23,8 @@ from syft_fl.errors import DataError
 __all__ = ["Evaluation", "evaluate"]
 
 _LARGEST_BYTES = 1 << 22
-"""glibc takes blocks above 32 MiB from the system every time, and gives back what is free beyond twice the largest block
-that it took so: the tensors of a layer or two must stay well below that."""
+"""glibc takes blocks above 32 MiB from the system every time, and gives back what is free beyond twice the largest
+block that it took so: the tensors of a layer or two must stay well below that."""
 _FEWEST = 64
 """Samples of a piece at the least. A product of a few rows has other last bits than the same rows among many."""
 _TRIED = 8
